@@ -1,0 +1,1 @@
+"""The CV Factory model server: loads one verified artifact and answers `/predict`."""

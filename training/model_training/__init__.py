@@ -1,0 +1,1 @@
+"""CV Factory training: from a folder of images to a registered, verified artifact."""
