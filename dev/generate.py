@@ -18,9 +18,16 @@ ROOT = Path(__file__).resolve().parents[1]
 HEADER = "# Generated from operator/model_operator/api.py by `make generate`. Do not edit.\n"
 
 
+class PlainDumper(yaml.SafeDumper):
+    """Writes repeated values out instead of referring to the first."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def as_yaml(body: dict[str, Any]) -> str:
     """The body as YAML in the order in which it was built."""
-    text: str = yaml.safe_dump(body, sort_keys=False, width=100, allow_unicode=True)
+    text: str = yaml.dump(body, Dumper=PlainDumper, sort_keys=False, width=100, allow_unicode=True)
     return text
 
 
@@ -44,7 +51,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only say which files are stale")
     check = parser.parse_args().check
-    stale = [path for path, text in generated().items() if not path.exists() or path.read_text() != text]
+    stale = [
+        path for path, text in generated().items() if not path.exists() or path.read_text() != text
+    ]
     for path in stale:
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)

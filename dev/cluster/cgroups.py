@@ -40,10 +40,11 @@ def create(name: str) -> None:
     """Makes the group in every hierarchy, with all that its parent has."""
     for root in _hierarchies():
         group = root / name
-        (group / "runtime").mkdir(parents=True, exist_ok=True)
-        for inherited in ("cpuset.cpus", "cpuset.mems"):  # version 1: empty in a new group
-            if (root / inherited).exists() and not (group / inherited).read_text().strip():
-                (group / inherited).write_text((root / inherited).read_text())
+        for made in (group, group / "runtime"):
+            made.mkdir(exist_ok=True)
+            for inherited in ("cpuset.cpus", "cpuset.mems"):  # version 1: empty in a new group
+                if (root / inherited).exists() and not (made / inherited).read_text().strip():
+                    (made / inherited).write_text((root / inherited).read_text())
         controllers = root / "cgroup.controllers"  # version 2: passed on only when asked for
         if controllers.exists():
             for controller in controllers.read_text().split():
@@ -53,9 +54,8 @@ def create(name: str) -> None:
 
 def enter(name: str, pid: int) -> None:
     """Moves a process, and all that it starts from now on, into the group `<name>/runtime`."""
-    roots = _hierarchies()
-    named = [root for root in roots if root.name == "pids"] or roots[:1]
-    (named[0] / name / "runtime" / "cgroup.procs").write_text(str(pid))
+    for root in _hierarchies():
+        (root / name / "runtime" / "cgroup.procs").write_text(str(pid))
 
 
 def members(name: str) -> set[int]:

@@ -14,7 +14,6 @@ from typing import Any
 SERVICE_RANGE = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"  # the first address of the range: Service `kubernetes`
 POD_RANGE = "10.244.0.0/16"
-NODE_POD_RANGE = "10.244.0.0/16"  # one node: all addresses are its own
 PAUSE_IMAGE = "localhost/pause:1"
 # The clients' limits (default 20 to 50 a second) would otherwise be what a load test measures.
 CLIENT_RATE = ("--kube-api-qps=400", "--kube-api-burst=800")
@@ -177,8 +176,8 @@ def kubelet_configuration(pki: Path, cgroup: str) -> str:
     return json.dumps(settings, indent=2)
 
 
-def containerd_configuration() -> str:
-    """containerd's settings. The folders are private to the cluster's mount namespace."""
+def containerd_configuration(pod_networks: Path) -> str:
+    """containerd's settings. Its folders are private to the cluster's mount namespace."""
     return f"""\
 version = 2
 root = "/var/lib/containerd"
@@ -198,7 +197,7 @@ state = "/run/containerd"
       runtime_type = "io.containerd.runc.v2"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
-    conf_dir = "/etc/cni/net.d"
+    conf_dir = "{pod_networks}"
 """
 
 
@@ -211,7 +210,7 @@ def pod_network() -> str:
         "hairpinMode": True,
         "ipam": {
             "type": "host-local",
-            "ranges": [[{"subnet": NODE_POD_RANGE}]],
+            "ranges": [[{"subnet": POD_RANGE}]],  # one node: all are its own
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }

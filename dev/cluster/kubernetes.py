@@ -65,7 +65,7 @@ class Recipe:
     def ldflags(self) -> str:
         """Strips the programs, and sets the version that they report."""
         major, minor, _ = self.version.split(".")
-        prefix = "-X k8s.io/component-base/version"
+        prefix = "-X k8s.io/kubernetes/vendor/k8s.io/component-base/version"
         return (
             f"-s -w {prefix}.gitVersion=v{self.version} {prefix}.gitMajor={major} "
             f"{prefix}.gitMinor={minor} {prefix}.gitTreeState=clean"

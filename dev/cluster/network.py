@@ -10,13 +10,17 @@ import os
 import subprocess
 from pathlib import Path
 
+from dev.cluster.components import SERVICE_RANGE
 from dev.cluster.errors import ClusterError
 
 NODE_ADDRESS = "172.30.0.1"
-_NOWHERE = "172.30.0.254"  # a default route is needed for kube-proxy's addresses to be routable
+_NOBODY = "172.30.0.254"
 
 # The node's interface is a bridge with one end of a veth pair, so that it has a carrier; the
-# dummy driver is not on every machine. Values of /proc/sys/net belong to the namespace.
+# dummy driver is not on every machine. The Services' addresses need a route, though kube-proxy
+# rewrites them before it is taken. There is no default route: what is sent anywhere else fails at
+# once (the kubelet looks for cloud providers at its start, and would wait for each).
+# Values of /proc/sys/net belong to the namespace.
 _SCRIPT = f"""
 set -e
 ip link set lo up
@@ -27,7 +31,7 @@ ip link add node0-in type veth peer name node0-out
 ip link set node0-in master node0
 ip link set node0-in up
 ip link set node0-out up
-ip route add default via {_NOWHERE} dev node0
+ip route add {SERVICE_RANGE} via {_NOBODY} dev node0
 echo 1 > /proc/sys/net/ipv4/ip_forward
 echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables
 """
