@@ -21,7 +21,8 @@ HEADER = "# Generated from operator/model_operator/api.py by `make generate`. Do
 class PlainDumper(yaml.SafeDumper):
     """Writes repeated values out instead of referring to the first."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class names it
+        """No value is written as a reference."""
         return True
 
 

@@ -1,0 +1,56 @@
+"""Carries out a plan: applies, scales, deletes, one status write, then Events.
+
+The second of the two modules that do I/O. A write that fails ends the pass; the next one starts
+from fresh reads.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from model_operator.clients.cluster import Cluster
+from model_operator.clients.events import EventEmitter
+from model_operator.errors import ApiError, OperatorError
+from model_operator.observed import Observed, Refusal
+from model_operator.plan import Plan
+
+# 400 and 422: the body is not valid. 403: a quota, an admission rule or the operator's role.
+_REFUSALS = (400, 403, 422)
+
+
+class ChildRefused(OperatorError):
+    """The API server does not accept a child as the spec wants it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.kind} {refusal.name}: {refusal.message}")
+        self.refusal = refusal
+
+
+async def apply(
+    cluster: Cluster, emitter: EventEmitter, observed: Observed, plan: Plan, now: datetime
+) -> None:
+    """Writes what the plan says, in its order.
+
+    Raises:
+        ChildRefused: a child is not accepted; nothing after it was written.
+        Conflict: the resource has changed since it was observed.
+        ApiError, ApiUnreachable: the pass is to be made again.
+
+    """
+    namespace = observed.resource.namespace
+    for body in plan.applies:
+        try:
+            await cluster.apply(body)
+        except ApiError as error:
+            if error.status in _REFUSALS:
+                refusal = Refusal(body["kind"], body["metadata"]["name"], error.message)
+                raise ChildRefused(refusal) from error
+            raise
+    for scale in plan.scales:
+        await cluster.scale(namespace, scale.deployment, scale.replicas)
+    for delete in plan.deletes:
+        await cluster.delete(delete.kind, namespace, delete.name, delete.uid)
+    if plan.status is not None:
+        await cluster.put_status({**observed.resource.body, "status": dict(plan.status)})
+    for event in plan.events:
+        await emitter.emit(observed.resource, event, now)

@@ -1,0 +1,221 @@
+"""The Kubernetes API, as this operator uses it: plain dicts, server-side apply, typed errors.
+
+The `kubernetes` package's asyncio client does log-in, TLS and transport. Nothing is retried in
+here: a pass that fails is made again from fresh reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from model_operator import api, naming
+from model_operator.errors import ApiError, ApiUnreachable, Conflict, Gone, NotFound
+
+Body = dict[str, Any]
+
+PAGE_SIZE = 500
+REQUEST_TIMEOUT_SECONDS = 30
+WATCH_SECONDS = 300
+"""How long the server keeps a watch open before it is renewed."""
+SILENCE_SECONDS = 90
+"""A watch that says nothing for so long is taken for dead (bookmarks come every minute)."""
+
+_GROUPS = {
+    "Pod": ("api/v1", "pods"),
+    "Service": ("api/v1", "services"),
+    "Endpoints": ("api/v1", "endpoints"),
+    "Event": ("api/v1", "events"),
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
+    api.KIND: (f"apis/{api.API_VERSION}", api.PLURAL),
+}
+_ERRORS: Mapping[int, type[ApiError]] = {404: NotFound, 409: Conflict, 410: Gone}
+
+
+def path(kind: str, namespace: str | None, name: str | None = None, sub: str | None = None) -> str:
+    """The path of a kind's collection or of one object.
+
+    >>> path("Deployment", "vision", "cats", "scale")
+    '/apis/apps/v1/namespaces/vision/deployments/cats/scale'
+    >>> path("Pod", None)
+    '/api/v1/pods'
+    """
+    group, plural = _GROUPS[kind]
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    return "/".join(part for part in (f"/{group}{scope}/{plural}", name, sub) if part)
+
+
+async def connect() -> Cluster:
+    """Logs in from inside a pod, else by the kubeconfig."""
+    configuration = client.Configuration()
+    try:
+        config.load_incluster_config(configuration)
+    except config.ConfigException:
+        await config.load_kube_config(client_configuration=configuration)
+    return Cluster(client.ApiClient(configuration))
+
+
+class Cluster:
+    """One connection pool to one API server."""
+
+    def __init__(self, api_client: client.ApiClient) -> None:
+        self._client = api_client
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
+
+    async def get(self, kind: str, namespace: str, name: str) -> Body | None:
+        """One object, or None when it does not exist."""
+        try:
+            return await self._json("GET", path(kind, namespace, name))
+        except NotFound:
+            return None
+
+    async def list(
+        self, kind: str, namespace: str | None, selector: str = ""
+    ) -> tuple[list[Body], str]:
+        """All objects that the label selector matches, and the list's resourceVersion."""
+        items: list[Body] = []
+        query = {"limit": str(PAGE_SIZE), "labelSelector": selector}
+        while True:
+            page = await self._json("GET", path(kind, namespace), query)
+            # The items of a list do not say what they are.
+            items.extend({**item, "kind": kind} for item in page.get("items") or ())
+            if not (token := page["metadata"].get("continue")):
+                return items, page["metadata"]["resourceVersion"]
+            query["continue"] = token
+
+    async def watch(
+        self, kind: str, namespace: str | None, selector: str, resource_version: str
+    ) -> AsyncIterator[Body]:
+        """Events as the API server sends them, bookmarks included, until it closes the stream.
+
+        Raises:
+            Gone: the resourceVersion is too old; list again.
+            ApiUnreachable: the stream broke or fell silent.
+
+        """
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "labelSelector": selector,
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        timeout = aiohttp.ClientTimeout(
+            total=None, connect=REQUEST_TIMEOUT_SECONDS, sock_read=SILENCE_SECONDS
+        )
+        response = await self._request("GET", path(kind, namespace), query, limits=timeout)
+        try:
+            async for line in response.content:
+                event: Body = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    code = status.get("code", 500)
+                    raise _ERRORS.get(code, ApiError)(code, status.get("message", ""))
+                yield event
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiUnreachable(f"the watch of {kind} broke: {error!r}") from error
+        finally:
+            response.close()
+
+    async def apply(self, body: Mapping[str, Any]) -> Body:
+        """Server-side apply; takes over fields that others have changed."""
+        metadata = body["metadata"]
+        query = {"fieldManager": naming.MANAGER, "force": "true"}
+        target = path(body["kind"], metadata["namespace"], metadata["name"])
+        return await self._json("PATCH", target, query, body, "application/apply-patch+yaml")
+
+    async def scale(self, namespace: str, deployment: str, replicas: int) -> None:
+        """Sets a Deployment's replica count through its scale subresource."""
+        await self._json(
+            "PATCH",
+            path("Deployment", namespace, deployment, "scale"),
+            {"fieldManager": naming.SCALE_MANAGER},
+            {"spec": {"replicas": replicas}},
+            "application/merge-patch+json",
+        )
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """Deletes the object with this uid, and its dependants behind it; gone is fine."""
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        try:
+            await self._json("DELETE", path(kind, namespace, name), {}, options)
+        except NotFound:
+            return
+
+    async def put_status(self, body: Mapping[str, Any]) -> Body:
+        """Replaces the status of a ModelDeployment as it was read.
+
+        Raises:
+            Conflict: it has changed since.
+
+        """
+        metadata = body["metadata"]
+        target = path(api.KIND, metadata["namespace"], metadata["name"], "status")
+        return await self._json("PUT", target, {"fieldManager": naming.MANAGER}, body)
+
+    async def create(self, body: Mapping[str, Any]) -> Body:
+        """Creates an object that is never changed again, such as an Event."""
+        target = path(body["kind"], body["metadata"]["namespace"])
+        return await self._json("POST", target, {"fieldManager": naming.MANAGER}, body)
+
+    async def _json(
+        self,
+        method: str,
+        target: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> Body:
+        response = await self._request(method, target, query or {}, body, content_type)
+        try:
+            return cast("Body", json.loads(await response.read()))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiUnreachable(f"{method} {target}: {error!r}") from error
+
+    async def _request(
+        self,
+        method: str,
+        target: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        *,
+        limits: aiohttp.ClientTimeout | None = None,
+    ) -> aiohttp.ClientResponse:
+        """The response with its body still to be read; errors by status as typed exceptions."""
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        for setting in (await self._client.configuration.auth_settings()).values():
+            headers[setting["key"]] = setting["value"]
+        pairs = urlencode({key: value for key, value in query.items() if value})
+        url = f"{self._client.configuration.host}{target}" + (f"?{pairs}" if pairs else "")
+        limit = limits or aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+        try:
+            answer = await self._client.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=limit
+            )
+            response = cast("aiohttp.ClientResponse", answer.response)
+            if response.status < 400:
+                return response
+            raise await _error(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnreachable(f"{method} {target}: {error!r}") from error
+
+
+async def _error(response: aiohttp.ClientResponse) -> ApiError:
+    text = await response.text()
+    try:
+        message = json.loads(text).get("message", text)
+    except (ValueError, AttributeError):
+        message = text[:500]
+    wait = response.headers.get("Retry-After", "")
+    kind = _ERRORS.get(response.status, ApiError)
+    return kind(response.status, message, retry_after=float(wait) if wait.isdigit() else None)

@@ -1,0 +1,142 @@
+"""Makes the CustomResourceDefinition from the types in `api`; `make generate` writes it out.
+
+A CRD's schema must be structural: no references, no null types, no `additionalProperties: false`
+(unknown fields are refused by kubectl and by servers with field validation, and pruned
+elsewhere). https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model_operator import api
+
+Schema = dict[str, Any]
+
+PRINTER_COLUMNS: tuple[Schema, ...] = (
+    {"name": "Model", "type": "string", "jsonPath": ".spec.model.uri"},
+    {"name": "Version", "type": "string", "jsonPath": ".status.stable.version"},
+    {"name": "Strategy", "type": "string", "jsonPath": ".spec.strategy.type"},
+    {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+    {
+        "name": "Ready",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
+    },
+    {"name": "Step", "type": "integer", "jsonPath": ".status.currentStepIndex"},
+    {"name": "Weight", "type": "string", "jsonPath": ".status.traffic[*].actualWeight"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Message", "type": "string", "jsonPath": ".status.message"},
+    {"name": "Stable", "type": "string", "jsonPath": ".status.stable.revision", "priority": 1},
+    {"name": "Digest", "type": "string", "jsonPath": ".status.stable.sha256", "priority": 1},
+    {"name": "URL", "type": "string", "jsonPath": ".status.url", "priority": 1},
+)
+
+
+def structural(schema: Schema, definitions: Schema) -> Schema:
+    """One JSON schema as pydantic writes it, as a structural schema."""
+    if "$ref" in schema:
+        target = definitions[schema["$ref"].removeprefix("#/$defs/")]
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    if "anyOf" in schema:
+        (chosen,) = (option for option in schema["anyOf"] if option.get("type") != "null")
+        rest = {key: value for key, value in schema.items() if key != "anyOf"}
+        return structural({**chosen, **rest}, definitions)
+    result = {key: value for key, value in schema.items() if key not in _DROPPED}
+    if "const" in result:
+        result["enum"] = [result.pop("const")]
+    if (default := without_nulls(schema.get("default"))) not in (None, {}):
+        result["default"] = default
+    if "properties" in schema:
+        result["properties"] = {
+            name: structural(value, definitions) for name, value in schema["properties"].items()
+        }
+    if "items" in schema:
+        result["items"] = structural(schema["items"], definitions)
+    match schema.get("additionalProperties"):
+        case True:
+            result["x-kubernetes-preserve-unknown-fields"] = True
+        case dict(values):
+            result["additionalProperties"] = structural(values, definitions)
+        case _:
+            pass
+    if "description" in result:
+        result["description"] = " ".join(result["description"].split())
+    return result
+
+
+_DROPPED = {"title", "default", "properties", "items", "additionalProperties", "$defs"}
+
+
+def without_nulls(value: Any) -> Any:
+    """Drops null members at every depth: a structural default may not hold any."""
+    if isinstance(value, dict):
+        members = {key: without_nulls(member) for key, member in value.items()}
+        return {key: member for key, member in members.items() if member not in (None, {})}
+    return value
+
+
+def schema_of(model: type[api.ApiType]) -> Schema:
+    """The structural schema of one type."""
+    schema = model.model_json_schema(by_alias=True)
+    return structural(schema, schema.get("$defs", {}))
+
+
+def custom_resource_definition() -> Schema:
+    """The whole definition, ready to be applied."""
+    root: Schema = {
+        "type": "object",
+        "description": "One computer-vision model, live on this cluster: which version of which "
+        "model, on how many pods, and how the next version takes over.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {
+                "type": "object",
+                "properties": {
+                    "name": {
+                        "type": "string",
+                        "maxLength": api.NAME_MAX_LENGTH,
+                        "pattern": api.NAME_PATTERN,
+                    }
+                },
+            },
+            "spec": schema_of(api.ModelDeploymentSpec),
+            "status": schema_of(api.ModelDeploymentStatus),
+        },
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{api.PLURAL}.{api.GROUP}"},
+        "spec": {
+            "group": api.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": api.KIND,
+                "listKind": f"{api.KIND}List",
+                "plural": api.PLURAL,
+                "singular": api.KIND.lower(),
+                "shortNames": ["md"],
+                "categories": ["all"],
+            },
+            "versions": [
+                {
+                    "name": api.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {
+                        "status": {},
+                        "scale": {
+                            "specReplicasPath": ".spec.replicas",
+                            "statusReplicasPath": ".status.replicas",
+                            "labelSelectorPath": ".status.selector",
+                        },
+                    },
+                    "additionalPrinterColumns": [dict(column) for column in PRINTER_COLUMNS],
+                    "schema": {"openAPIV3Schema": root},
+                }
+            ],
+        },
+    }

@@ -1,0 +1,108 @@
+"""Why pods do not become ready, in the containers' own words. Pure; asked by `decide`.
+
+The exit statuses 3 (bytes do not match, artifact refused) and 4 (no such model) are the model
+server's contract: with them waiting does not help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from model_operator import reasons
+from model_operator.rollout.view import Trouble
+
+Body = Mapping[str, Any]
+
+_IMAGE_REASONS = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+}
+_CREATE_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_PERMANENT_EXITS = {3: reasons.MODEL_REFUSED, 4: reasons.MODEL_MISSING}
+
+
+def is_ready(pod: Body) -> bool:
+    """Whether a pod is ready and not being deleted."""
+    return not is_terminating(pod) and _condition(pod, "Ready").get("status") == "True"
+
+
+def is_terminating(pod: Body) -> bool:
+    """Whether a pod is being deleted."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def diagnose(pods: Iterable[Body], deployment: Body | None) -> Trouble | None:
+    """The worst trouble of the pods that are not ready; permanent trouble first."""
+    waiting = sorted(
+        (pod for pod in pods if not is_ready(pod) and not is_terminating(pod)),
+        key=lambda pod: str(pod["metadata"]["name"]),
+    )
+    troubles = [trouble for pod in waiting for trouble in _troubles(pod)]
+    if not waiting and deployment is not None:
+        troubles = list(_refused_pods(deployment))
+    return next((t for t in troubles if t.permanent), troubles[0] if troubles else None)
+
+
+def _troubles(pod: Body) -> Iterator[Trouble]:
+    status = pod.get("status", {})
+    for container in [
+        *status.get("initContainerStatuses", ()),
+        *status.get("containerStatuses", ()),
+    ]:
+        if trouble := _container_trouble(container):
+            yield trouble
+    scheduled = _condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        yield Trouble(reasons.UNSCHEDULABLE, scheduled.get("message", "no node takes the pod"))
+
+
+def _container_trouble(container: Body) -> Trouble | None:
+    state = container.get("state", {})
+    waiting = state.get("waiting", {})
+    reason, detail = waiting.get("reason"), waiting.get("message", "")
+    if reason in _IMAGE_REASONS:
+        image = container.get("image", "")
+        return Trouble(
+            reasons.IMAGE_PULL_FAILED,
+            f'the image "{image}" cannot be pulled ({reason}): {_one_line(detail)}',
+        )
+    if reason in _CREATE_REASONS:
+        return Trouble(
+            reasons.CONTAINER_NOT_STARTED,
+            f"container {container['name']} cannot start ({reason}): {_one_line(detail)}",
+        )
+    ended = state.get("terminated") or container.get("lastState", {}).get("terminated")
+    if not ended or ended.get("exitCode") == 0:
+        return None
+    code = ended["exitCode"]
+    words = _one_line(ended.get("message") or ended.get("reason") or "no message")
+    return Trouble(
+        _PERMANENT_EXITS.get(code, reasons.CONTAINER_CRASHED),
+        f"container {container['name']} ended with exit status {code}: {words}",
+        permanent=code in _PERMANENT_EXITS,
+    )
+
+
+def _refused_pods(deployment: Body) -> Iterator[Trouble]:
+    for condition in deployment.get("status", {}).get("conditions", ()):
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            yield Trouble(
+                reasons.PODS_REFUSED,
+                f"pods cannot be created: {_one_line(condition.get('message', ''))}",
+            )
+
+
+def _condition(pod: Body, kind: str) -> Body:
+    conditions = pod.get("status", {}).get("conditions", ())
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+def _one_line(text: str) -> str:
+    """At most 500 characters of the text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= 500 else f"{line[:497]}..."

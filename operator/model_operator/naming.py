@@ -1,0 +1,64 @@
+"""Names and labels of everything that the operator creates: deterministic, pure.
+
+Used by `resources` and `traffic` to build children and by `observe` and the informer to find
+them.
+"""
+
+from __future__ import annotations
+
+from model_operator import api
+
+MANAGER = "cv-factory"
+"""Field manager of every server-side apply."""
+
+SCALE_MANAGER = "cv-factory-scale"
+"""Field manager of replica counts, which no apply carries."""
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+OWNER_LABEL = f"{api.GROUP}/model-deployment"
+REVISION_LABEL = f"{api.GROUP}/revision"
+
+MANAGED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
+
+
+def revision_child(name: str, revision: str) -> str:
+    """The name of a revision's Deployment and ControllerRevision.
+
+    >>> revision_child("cats-dogs", "9c1b04aa57")
+    'cats-dogs-9c1b04aa57'
+    """
+    return f"{name}-{revision}"
+
+
+def identity_labels(name: str) -> dict[str, str]:
+    """What every child carries so that it is found again."""
+    return {
+        "app.kubernetes.io/name": "model-server",
+        "app.kubernetes.io/instance": name,
+        MANAGED_BY_LABEL: MANAGER,
+        OWNER_LABEL: name,
+    }
+
+
+def revision_labels(name: str, revision: str) -> dict[str, str]:
+    """What a revision's children and pods carry."""
+    return {**identity_labels(name), REVISION_LABEL: revision}
+
+
+def pod_selector(name: str, revision: str) -> dict[str, str]:
+    """The labels that select the pods of one revision, and no others."""
+    return {OWNER_LABEL: name, REVISION_LABEL: revision}
+
+
+def owned_by_selector(name: str) -> str:
+    """The label selector of all children of one resource."""
+    return f"{MANAGED_SELECTOR},{OWNER_LABEL}={name}"
+
+
+def as_selector(labels: dict[str, str]) -> str:
+    """Labels in the selector syntax of the API.
+
+    >>> as_selector({"b": "2", "a": "1"})
+    'a=1,b=2'
+    """
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))

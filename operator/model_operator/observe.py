@@ -1,0 +1,175 @@
+"""Gathers everything that one decision is made from. Reads only, and always fresh ones.
+
+The first of the two modules that do I/O; the other is `apply`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from model_operator import api, naming, revisions
+from model_operator.clients.cluster import Cluster
+from model_operator.clients.registry import Registry
+from model_operator.errors import ResolutionError
+from model_operator.observed import Conflict, Defaults, Observed, Resolution, Resource
+from model_operator.revisions import ResolvedModel, RevisionRecord
+
+Body = Mapping[str, Any]
+
+
+async def observe(
+    cluster: Cluster, registry: Registry, defaults: Defaults, namespace: str, name: str
+) -> Observed | None:
+    """The world around one ModelDeployment; None when it does not exist or is being deleted."""
+    body = await cluster.get(api.KIND, namespace, name)
+    if body is None or "deletionTimestamp" in body["metadata"]:
+        return None
+    resource = read_resource(body)
+    selector = naming.owned_by_selector(name)
+    (deployments, _), (histories, _), (pods, _), service, endpoints = await asyncio.gather(
+        cluster.list("Deployment", namespace, selector),
+        cluster.list("ControllerRevision", namespace, selector),
+        cluster.list("Pod", namespace, selector),
+        cluster.get("Service", namespace, name),
+        cluster.get("Endpoints", namespace, name),
+    )
+    resolution = await resolve(resource, registry)
+    namesakes = await _namesakes(cluster, resource, resolution, [*deployments, *histories])
+    children = [*deployments, *histories, *namesakes, *([service] if service else [])]
+    return Observed(
+        resource=resource,
+        defaults=defaults,
+        resolution=resolution,
+        records={r.revision: r for r in _records(_controlled(histories, resource))},
+        deployments={_revision(d): d for d in _controlled(deployments, resource)},
+        pods=_by_revision(pods),
+        service=next(iter(_controlled([service] if service else [], resource)), None),
+        endpoint_pods=_endpoint_pods(endpoints),
+        conflicts=tuple(_conflicts(children, resource)),
+    )
+
+
+def read_resource(body: Body) -> Resource:
+    """The ModelDeployment, validated. Status that cannot be read counts as lost."""
+    metadata = body["metadata"]
+    spec, invalid = None, None
+    try:
+        spec = api.ModelDeploymentSpec.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        invalid = in_one_sentence(error)
+    if len(metadata["name"]) > api.NAME_MAX_LENGTH:
+        spec, invalid = None, f"metadata.name is longer than {api.NAME_MAX_LENGTH} characters"
+    try:
+        status = api.ModelDeploymentStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        status = api.ModelDeploymentStatus()
+    return Resource(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        body=body,
+        spec=spec,
+        invalid=invalid,
+        status=status,
+    )
+
+
+def in_one_sentence(error: ValidationError) -> str:
+    """The first thing that is wrong, by the field's path, and how many more there are."""
+    errors = error.errors()
+    field = ".".join(["spec", *(str(part) for part in errors[0]["loc"])])
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{field}: {errors[0]['msg'][0].lower()}{errors[0]['msg'][1:]}{more}"
+
+
+async def resolve(resource: Resource, registry: Registry) -> Resolution | ResolutionError | None:
+    """Asks the registry only when spec.model is not what was resolved last."""
+    if resource.spec is None:
+        return None
+    requested, recorded = resource.spec.model, resource.status.model
+    if recorded is not None and recorded.requested == requested:
+        model = ResolvedModel(recorded.resolved_uri, recorded.version, recorded.sha256)
+        return Resolution(requested, model)
+    try:
+        return Resolution(requested, await registry.resolve(requested))
+    except ResolutionError as error:
+        return error
+
+
+async def _namesakes(
+    cluster: Cluster,
+    resource: Resource,
+    resolution: Resolution | ResolutionError | None,
+    listed: Iterable[Body],
+) -> list[Body]:
+    """Objects under the names that the wanted revision's children will have, labelled or not."""
+    if not isinstance(resolution, Resolution):
+        return []
+    revision = revisions.revision_id(resolution.model.sha256, resource.server)
+    name = naming.revision_child(resource.name, revision)
+    known = {(body.get("kind"), body["metadata"]["name"]) for body in listed}
+    found = [
+        await cluster.get(kind, resource.namespace, name)
+        for kind in ("ControllerRevision", "Deployment")
+        if (kind, name) not in known
+    ]
+    return [body for body in found if body is not None]
+
+
+def _owner(body: Body) -> Body | None:
+    references: Iterable[Body] = body["metadata"].get("ownerReferences") or ()
+    return next((reference for reference in references if reference.get("controller")), None)
+
+
+def _controlled(bodies: Iterable[Body], resource: Resource) -> Iterator[Body]:
+    for body in bodies:
+        owner = _owner(body)
+        if owner is not None and owner["uid"] == resource.uid:
+            yield body
+
+
+def _conflicts(bodies: Iterable[Body], resource: Resource) -> Iterator[Conflict]:
+    for body in bodies:
+        owner = _owner(body)
+        if owner is not None and owner["uid"] == resource.uid:
+            continue
+        predecessor = owner is not None and (owner["kind"], owner["name"]) == (
+            api.KIND,
+            resource.name,
+        )
+        yield Conflict(body["kind"], body["metadata"]["name"], predecessor=predecessor)
+
+
+def _records(histories: Iterable[Body]) -> Iterator[RevisionRecord]:
+    for body in histories:
+        yield revisions.from_controller_revision(body, _revision(body))
+
+
+def _revision(body: Body) -> str:
+    revision: str = body["metadata"]["labels"][naming.REVISION_LABEL]
+    return revision
+
+
+def _by_revision(pods: Iterable[Body]) -> dict[str, tuple[Body, ...]]:
+    grouped: dict[str, list[Body]] = defaultdict(list)
+    for pod in pods:
+        if revision := pod["metadata"]["labels"].get(naming.REVISION_LABEL):
+            grouped[revision].append(pod)
+    return {revision: tuple(members) for revision, members in grouped.items()}
+
+
+def _endpoint_pods(endpoints: Body | None) -> frozenset[str] | None:
+    if endpoints is None:
+        return None
+    return frozenset(
+        address["targetRef"]["name"]
+        for subset in endpoints.get("subsets") or ()
+        for address in subset.get("addresses") or ()
+        if address.get("targetRef")
+    )

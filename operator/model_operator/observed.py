@@ -1,0 +1,102 @@
+"""Everything that one decision is made from: gathered by `observe`, read by `decide`.
+
+Immutable. What is absent is None or missing from its mapping; existence is never guessed from
+status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from model_operator.api import ModelDeploymentSpec, ModelDeploymentStatus, ModelSource
+from model_operator.errors import ResolutionError
+from model_operator.revisions import ResolvedModel, RevisionRecord
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the operator fills in where a new revision's spec is silent."""
+
+    server_image: str
+    tracking_uri: str | None
+    cluster_domain: str = "svc"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """The ModelDeployment itself."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    body: Body
+    """As the API server returned it."""
+    spec: ModelDeploymentSpec | None
+    """None when the spec is not valid; then `invalid` says why."""
+    invalid: str | None
+    status: ModelDeploymentStatus
+    """The last status; empty when there is none or it cannot be read."""
+
+    @property
+    def server(self) -> Body:
+        """`spec.server` as written."""
+        server: Body = self.body.get("spec", {}).get("server") or {}
+        return server
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The registry's answer for `requested`."""
+
+    requested: ModelSource
+    model: ResolvedModel
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """An object of another owner under the name of a child."""
+
+    kind: str
+    name: str
+    predecessor: bool
+    """Its owner is a deleted ModelDeployment of the same name: it will go."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A child that the API server did not accept in this pass."""
+
+    kind: str
+    name: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The world, as far as one ModelDeployment goes."""
+
+    resource: Resource
+    defaults: Defaults
+    resolution: Resolution | ResolutionError | None = None
+    """None when there was nothing to resolve: the spec is not valid."""
+    records: Mapping[str, RevisionRecord] = field(default_factory=dict)
+    """By revision, from the ControllerRevisions that this resource controls."""
+    deployments: Mapping[str, Body] = field(default_factory=dict)
+    """By revision, those that this resource controls."""
+    pods: Mapping[str, tuple[Body, ...]] = field(default_factory=dict)
+    """By revision."""
+    service: Body | None = None
+    """The endpoint, when this resource controls it."""
+    endpoint_pods: frozenset[str] | None = None
+    """Names of the pods that the endpoint lists as ready; None without an Endpoints object."""
+    conflicts: tuple[Conflict, ...] = ()
+    refusal: Refusal | None = None
+
+    def refused(self, refusal: Refusal) -> Observed:
+        """The same world, knowing that the API server does not accept a child."""
+        return replace(self, refusal=refusal)

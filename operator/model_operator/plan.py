@@ -1,0 +1,59 @@
+"""What one pass does: made by `decide`, carried out by `apply` in the order of the fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A replica count to set through the scale subresource of a Deployment."""
+
+    deployment: str
+    replicas: int
+
+
+@dataclass(frozen=True)
+class Delete:
+    """A child to delete; the uid makes sure that it is the one that was seen."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A transition, told to people."""
+
+    type: str
+    """Normal or Warning."""
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Writes, then when to look again."""
+
+    applies: tuple[Body, ...] = ()
+    scales: tuple[Scale, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    status: Body | None = None
+    """The whole new status; None when it is what it was."""
+    events: tuple[Event, ...] = ()
+    requeue_after: timedelta | None = None
+    back_off: bool = False
+    """Something outside did not answer: try again, later each time."""
+    exists: bool = True
+    """False when there is no such resource (any more): nothing to look at again."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether the pass changes anything."""
+        return bool(self.applies or self.scales or self.deletes or self.status)

@@ -1,0 +1,114 @@
+"""The types and reasons of conditions, failures and events: documented constants, nothing else.
+
+A reason is part of the interface: alerts, ArgoCD's health script and people match on it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- Types of conditions -------------------------------------------------------------------
+
+AVAILABLE: Final = "Available"
+"""The stable revision serves requests."""
+
+READY: Final = "Ready"
+"""This generation is fully rolled out and nothing is pending."""
+
+MODEL_RESOLVED: Final = "ModelResolved"
+"""spec.model was resolved to one version and its digest."""
+
+PROGRESSING: Final = "Progressing"
+"""A rollout is under way."""
+
+STALLED: Final = "Stalled"
+"""Nothing will change until somebody acts."""
+
+# --- Reasons: the serving state ------------------------------------------------------------
+
+SERVING: Final = "Serving"
+"""Ready pods of the stable revision receive the requests."""
+
+SCALED_TO_ZERO: Final = "ScaledToZero"
+"""spec.replicas is 0: nothing serves, as asked."""
+
+NO_STABLE_REVISION: Final = "NoStableRevision"
+"""No revision has become ready yet."""
+
+NO_READY_PODS: Final = "NoReadyPods"
+"""The stable revision has no ready pod."""
+
+# --- Reasons: the model --------------------------------------------------------------------
+
+RESOLVED: Final = "Resolved"
+"""The registry named the version and its digest."""
+
+MODEL_NOT_FOUND: Final = "ModelNotFound"
+"""The registry knows no such model, version or alias."""
+
+NO_DIGEST: Final = "NoDigest"
+"""The version has no tag sha256 and spec.model.sha256 is empty."""
+
+DIGEST_REFUSED: Final = "DigestRefused"
+"""The version's tag sha256 is not the digest that spec.model.sha256 pins."""
+
+REGISTRY_UNREACHABLE: Final = "RegistryUnreachable"
+"""The registry does not answer; what serves keeps serving and the operator tries again."""
+
+REGISTRY_REFUSED: Final = "RegistryRefused"
+"""The registry refused the operator's credentials."""
+
+# --- Reasons: the rollout ------------------------------------------------------------------
+
+COMPLETE: Final = "Complete"
+"""The wanted revision serves with all its replicas and older ones have stopped."""
+
+STARTING: Final = "Starting"
+"""The wanted revision's pods are starting; traffic has not moved."""
+
+SWITCHED: Final = "Switched"
+"""Traffic has moved; the older revision stays for scaleDownDelaySeconds."""
+
+SCALING: Final = "Scaling"
+"""The stable revision has not as many ready pods as asked for."""
+
+ROLLED_BACK: Final = "RolledBack"
+"""The wanted revision failed; the stable one serves and the failed one was stopped."""
+
+NOT_STALLED: Final = "NotStalled"
+"""Nothing stands in the way."""
+
+# --- Reasons: what stands in the way -------------------------------------------------------
+
+INVALID_SPEC: Final = "InvalidSpec"
+"""The spec is not valid; what serves keeps serving."""
+
+NAME_CONFLICT: Final = "NameConflict"
+"""An object that belongs to somebody else has the name of a child."""
+
+WAITING_FOR_PREDECESSOR: Final = "WaitingForPredecessor"
+"""Children of a deleted resource of the same name are still being removed."""
+
+MODEL_REFUSED: Final = "ModelRefused"
+"""The bytes do not match their digest, or the artifact cannot be served (exit status 3)."""
+
+MODEL_MISSING: Final = "ModelMissing"
+"""The fetching container did not find the model (exit status 4)."""
+
+IMAGE_PULL_FAILED: Final = "ImagePullFailed"
+"""The image cannot be pulled."""
+
+CONTAINER_CRASHED: Final = "ContainerCrashed"
+"""A container ends again and again."""
+
+CONTAINER_NOT_STARTED: Final = "ContainerNotStarted"
+"""The kubelet cannot create a container, for example for want of a Secret."""
+
+UNSCHEDULABLE: Final = "Unschedulable"
+"""No node takes the pod."""
+
+PODS_REFUSED: Final = "PodsRefused"
+"""The pods cannot be created, for example because of a quota or an admission rule."""
+
+PROGRESS_DEADLINE_EXCEEDED: Final = "ProgressDeadlineExceeded"
+"""The pods were not ready within progressDeadlineSeconds."""

@@ -1,0 +1,215 @@
+"""The Deployer: the objects that run a revision. Pure builders of bodies for server-side apply.
+
+No body carries `spec.replicas`: counts are written through the scale subresource alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from model_operator import api, canonical, naming, revisions
+from model_operator.observed import Defaults, Resource
+from model_operator.revisions import ResolvedModel, RevisionRecord
+
+Body = dict[str, Any]
+
+SERVER_PORT = 8000
+DRAIN_SECONDS = 15
+REQUEST_TIMEOUT_SECONDS = 30
+EXIT_MARGIN_SECONDS = 5
+USER_ID = 65532
+MODEL_VOLUME = "/models"
+MODEL_PATH = f"{MODEL_VOLUME}/model"
+
+
+def owner_reference(resource: Resource) -> Body:
+    """The reference by which the cluster deletes children with their resource."""
+    return {
+        "apiVersion": api.API_VERSION,
+        "kind": api.KIND,
+        "name": resource.name,
+        "uid": resource.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def metadata(resource: Resource, name: str, labels: Mapping[str, str]) -> Body:
+    """Name, labels and owner of a child; nothing is copied from the resource's own metadata."""
+    return {
+        "name": name,
+        "namespace": resource.namespace,
+        "labels": dict(labels),
+        "ownerReferences": [owner_reference(resource)],
+    }
+
+
+def pod_template(
+    resource: Resource, spec: api.ModelDeploymentSpec, model: ResolvedModel, defaults: Defaults
+) -> Body:
+    """Renders a new revision's pods; from then on the record in its ControllerRevision counts."""
+    server = spec.server
+    revision = revisions.revision_id(model.sha256, resource.server)
+    drain = DRAIN_SECONDS if server.drain_seconds is None else server.drain_seconds
+    image = {
+        "image": server.image or defaults.server_image,
+        "imagePullPolicy": server.image_pull_policy,
+    }
+    volumes = [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
+    template = {
+        "metadata": {
+            "labels": {
+                **(server.pod_labels or {}),
+                **naming.revision_labels(resource.name, revision),
+            },
+            "annotations": server.pod_annotations,
+        },
+        "spec": {
+            "initContainers": [_fetch_container(spec.model, model, defaults, image)],
+            "containers": [_server_container(resource.name, revision, server, model, drain, image)],
+            "terminationGracePeriodSeconds": drain + REQUEST_TIMEOUT_SECONDS + EXIT_MARGIN_SECONDS,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "serviceAccountName": server.service_account_name,
+            "imagePullSecrets": [{"name": s.name} for s in server.image_pull_secrets or ()],
+            "nodeSelector": server.node_selector,
+            "tolerations": server.tolerations,
+            "affinity": server.affinity,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER_ID,
+                "runAsGroup": USER_ID,
+                "fsGroup": USER_ID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        },
+    }
+    body: Body = canonical.canonical(template)
+    body["spec"]["volumes"] = volumes  # after the empty mappings were dropped: these mean something
+    return body
+
+
+def _fetch_container(
+    source: api.ModelSource, model: ResolvedModel, defaults: Defaults, image: Body
+) -> Body:
+    """The only container that sees credentials: it fetches, verifies and ends."""
+    arguments = ["--uri", model.uri, "--sha256", model.sha256, "--out", MODEL_PATH]
+    secret, uri = source.credentials_secret_ref, defaults.tracking_uri
+    return {
+        "name": "fetch",
+        **image,
+        "command": ["python", "-m", "model_server.fetch", *arguments],
+        "env": [
+            *([{"name": "MLFLOW_TRACKING_URI", "value": uri}] if uri else []),
+            {"name": "HOME", "value": "/tmp"},  # noqa: S108 - an emptyDir of the pod's own
+        ],
+        "envFrom": [{"secretRef": {"name": secret.name}}] if secret else None,
+        "volumeMounts": _mounts(read_only=False),
+        "securityContext": _container_security(),
+    }
+
+
+def _server_container(
+    name: str,
+    revision: str,
+    server: api.ServerSpec,
+    model: ResolvedModel,
+    drain: int,
+    image: Body,
+) -> Body:
+    environment = {
+        "MODEL_PATH": MODEL_PATH,
+        "MODEL_SHA256": model.sha256,
+        "MODEL_NAME": name,
+        "MODEL_VERSION": model.version,
+        "REVISION": revision,
+        "PORT": str(SERVER_PORT),
+        "DRAIN_SECONDS": str(drain),
+        "REQUEST_TIMEOUT_SECONDS": str(REQUEST_TIMEOUT_SECONDS),
+    }
+    return {
+        "name": "server",
+        **image,
+        "env": [
+            *({"name": key, "value": value} for key, value in environment.items()),
+            *(item for item in server.env or () if item.get("name") not in environment),
+        ],
+        "ports": [{"name": "http", "containerPort": SERVER_PORT, "protocol": "TCP"}],
+        "resources": server.resources,
+        "volumeMounts": _mounts(read_only=True),
+        # Every second until it is ready; then seldom enough not to disturb.
+        "startupProbe": _probe("/ready", period=1, failures=300),
+        "readinessProbe": _probe("/ready", period=2, failures=2),
+        "livenessProbe": _probe("/health", period=10, failures=3),
+        "securityContext": _container_security(),
+    }
+
+
+def _mounts(*, read_only: bool) -> list[Body]:
+    return [
+        {"name": "models", "mountPath": MODEL_VOLUME, "readOnly": read_only or None},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod's own
+    ]
+
+
+def _probe(path: str, *, period: int, failures: int) -> Body:
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }
+
+
+def _container_security() -> Body:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def controller_revision(resource: Resource, record: RevisionRecord) -> Body:
+    """The object that freezes what a revision was made of."""
+    name = naming.revision_child(resource.name, record.revision)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": metadata(
+            resource, name, naming.revision_labels(resource.name, record.revision)
+        ),
+        "revision": record.number,
+        "data": revisions.to_data(record),
+    }
+
+
+def deployment(resource: Resource, record: RevisionRecord) -> Body:
+    """A revision's Deployment, from its record. It never rolls by itself: its template is frozen.
+
+    The operator keeps the rollout's deadline itself; Kubernetes' own must only be larger than
+    minReadySeconds.
+    """
+    spec = resource.spec
+    name = naming.revision_child(resource.name, record.revision)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(
+            resource, name, naming.revision_labels(resource.name, record.revision)
+        ),
+        "spec": {
+            "revisionHistoryLimit": 0,
+            "selector": {"matchLabels": naming.pod_selector(resource.name, record.revision)},
+            "template": dict(record.pod_template),
+            **(
+                {
+                    "minReadySeconds": spec.min_ready_seconds,
+                    "progressDeadlineSeconds": spec.min_ready_seconds
+                    + spec.progress_deadline_seconds,
+                }
+                if spec
+                else {}
+            ),
+        },
+    }

@@ -1,0 +1,76 @@
+"""Revisions: one immutable pair of (verified model bytes, server settings).
+
+Pure. `decide` asks here which revision a spec means; `observe` reads records back from their
+ControllerRevisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model_operator import canonical
+
+ID_LENGTH = 10
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """What a model URI stood for when it was resolved."""
+
+    uri: str
+    """`models:/NAME/VERSION`."""
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RevisionRecord:
+    """What a revision was made of, frozen when it was made.
+
+    It is enforced as it stands: neither a newer operator's template nor its defaults change it.
+    """
+
+    revision: str
+    number: int
+    """Counts the revisions of one resource, from 1; the order of the history."""
+    model: ResolvedModel
+    pod_template: Mapping[str, Any]
+    uid: str = ""
+    """Of its ControllerRevision; empty until it has one."""
+
+
+def revision_id(sha256: str, server: Mapping[str, Any]) -> str:
+    """The id of (model bytes, server settings): ten hex digits.
+
+    `server` is `spec.server` as the API server returned it. Nothing else goes in: not replicas,
+    strategy or traffic, and nothing of the operator's own.
+    """
+    return canonical.digest({"model": sha256, "server": server})[:ID_LENGTH]
+
+
+def to_data(record: RevisionRecord) -> dict[str, Any]:
+    """The `data` of the record's ControllerRevision."""
+    return {
+        "resolvedUri": record.model.uri,
+        "version": record.model.version,
+        "sha256": record.model.sha256,
+        "podTemplate": dict(record.pod_template),
+    }
+
+
+def from_controller_revision(body: Mapping[str, Any], revision: str) -> RevisionRecord:
+    """Reads a record back.
+
+    Raises:
+        KeyError: the object does not hold a record.
+    """
+    data = body["data"]
+    return RevisionRecord(
+        revision=revision,
+        number=body["revision"],
+        model=ResolvedModel(data["resolvedUri"], data["version"], data["sha256"]),
+        pod_template=data["podTemplate"],
+        uid=body["metadata"]["uid"],
+    )

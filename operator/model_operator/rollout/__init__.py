@@ -1,0 +1,1 @@
+"""How a new revision takes over: pure decisions over numbers, no objects, no I/O."""

@@ -1,0 +1,91 @@
+"""What a strategy sees, and what it answers: data only.
+
+`decide` builds a `View` from what was observed and asks the strategy for a `Step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+
+
+@dataclass(frozen=True)
+class Size:
+    """The pods of one revision, as just observed."""
+
+    desired: int = 0
+    """`spec.replicas` of its Deployment."""
+    ready: int = 0
+    """Pods that are ready and not terminating."""
+    available: int = 0
+    """Of those, the pods that have been ready for minReadySeconds."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why pods of a revision do not become ready."""
+
+    reason: str
+    message: str
+    permanent: bool = False
+    """Waiting will not help: the bytes are wrong, the model does not exist."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that a strategy decides from."""
+
+    target: str
+    """The revision that the spec means."""
+    serving: str | None
+    """The revision that the data plane gives all requests to."""
+    recorded_stable: str | None
+    """The stable revision as the last status has it; None also when status was lost."""
+    sizes: Mapping[str, Size]
+    """Every revision that has a Deployment."""
+    replicas: int
+    now: datetime
+    scale_down_delay: timedelta
+    progress_deadline: timedelta
+    serving_confirmed: bool = False
+    """The data plane lists exactly the ready pods of `serving`."""
+    step_index: int | None = None
+    step_started_at: datetime | None = None
+    introduced: str | None = None
+    """The revision that the recorded step was introducing."""
+    failed: str | None = None
+    trouble: Trouble | None = None
+    """What the target's pods suffer from."""
+
+    def size(self, revision: str) -> Size:
+        """The size of a revision, zero when it has no Deployment."""
+        return self.sizes.get(revision, Size())
+
+
+class State(Enum):
+    """Where a rollout stands."""
+
+    COMPLETE = "complete"
+    SCALING = "scaling"
+    STARTING = "starting"
+    SWITCHED = "switched"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a strategy wants now."""
+
+    state: State
+    message: str
+    serve: str | None
+    """The revision that shall have all requests; None leaves the data plane alone."""
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """Wanted pods by revision; a revision that is not named is left alone."""
+    index: int | None = None
+    started_at: datetime | None = None
+    failed: str | None = None
+    trouble: Trouble | None = None
+    requeue_after: timedelta | None = None

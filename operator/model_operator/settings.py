@@ -1,0 +1,80 @@
+"""The settings of the operator's process: one object, from the environment, read once by `main`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model_operator.errors import SettingsError
+
+PREFIX = "CV_FACTORY_"
+
+
+class Settings(BaseModel):
+    """Each field is an environment variable: `CV_FACTORY_` and the field's name in capitals.
+
+    The registry's address and credentials go by MLflow's own names (MLFLOW_TRACKING_URI,
+    MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    server_image: str = Field(min_length=1)
+    """Image of the model server for revisions whose spec names none."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch, comma-separated; none means all of them."""
+
+    tracking_uri: str | None = None
+    """The MLflow server, for the operator and for the containers that fetch models."""
+
+    tracking_username: str | None = None
+    """User name for the MLflow server; the operator's own, never handed to a pod."""
+
+    tracking_password: str | None = Field(default=None, repr=False)
+    """Password for the MLflow server."""
+
+    tracking_token: str | None = Field(default=None, repr=False)
+    """Bearer token for the MLflow server, instead of name and password."""
+
+    cluster_domain: str = "svc"
+    """What follows the namespace in the URLs that status shows, for example svc.cluster.local."""
+
+    workers: int = Field(default=8, ge=1, le=256)
+    """How many resources are reconciled at once."""
+
+    resync_seconds: float = Field(default=300, ge=10)
+    """Every resource is looked at again after this time, whatever was or was not heard of it."""
+
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    """The least severe log line that is written."""
+
+    health_port: int = Field(default=8080, ge=0, le=65535)
+    """Port of the liveness probe, /healthz; 0 switches it off."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Reads the settings.
+
+        Raises:
+            SettingsError: a variable is missing or wrong; the message names it.
+        """
+        values: dict[str, object] = {
+            key.removeprefix(PREFIX).lower(): value
+            for key, value in environment.items()
+            if key.startswith(PREFIX) and value
+        }
+        for field in ("uri", "username", "password", "token"):
+            if value := environment.get(f"MLFLOW_TRACKING_{field.upper()}"):
+                values[f"tracking_{field}"] = value
+        if namespaces := values.get("namespaces"):
+            values["namespaces"] = tuple(
+                name.strip() for name in str(namespaces).split(",") if name.strip()
+            )
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = PREFIX + ".".join(str(part) for part in first["loc"]).upper()
+            raise SettingsError(f"{name}: {first['msg']}") from error

@@ -1,0 +1,233 @@
+"""The status of a ModelDeployment: built anew on every pass from what was just observed. Pure.
+
+Conditions are the truth; `phase` and `message` summarise them for people and are never read
+back. `lastTransitionTime` moves only when a condition's status changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from model_operator import api, naming, reasons
+from model_operator.observed import Observed
+from model_operator.revisions import RevisionRecord
+from model_operator.rollout.view import Size, State, Step
+from model_operator.timestamps import format_time
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One condition before it is compared with the last status."""
+
+    holds: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `decide` found out in one pass; everything that status speaks of."""
+
+    observed: Observed
+    now: datetime
+    model: api.ModelStatus | None
+    model_resolved: Verdict
+    target: RevisionRecord | None
+    serving: RevisionRecord | None
+    serving_confirmed: bool
+    sizes: Mapping[str, Size]
+    step: Step | None
+    """None when nothing may be decided: spec invalid, name taken, model not resolved."""
+    obstacle: Verdict | None
+    """Why the rollout cannot go on, from outside the rollout itself."""
+
+
+def build(facts: Facts) -> Body:
+    """The whole status, as the API has it."""
+    resource = facts.observed.resource
+    verdicts = conditions(facts)
+    serving, step = facts.serving, facts.step
+    introduced = facts.target if facts.target and facts.target != serving else None
+    trouble = step.trouble if step else None
+    status = api.ModelDeploymentStatus(
+        observed_generation=resource.generation,
+        phase=phase(facts, verdicts),
+        message=message(verdicts),
+        url=f"http://{resource.name}.{resource.namespace}.{facts.observed.defaults.cluster_domain}",
+        stable=_revision(serving, facts),
+        canary=_revision(introduced, facts),
+        traffic=_traffic(facts),
+        current_step_index=step.index if step else resource.status.current_step_index,
+        step_started_at=_step_started_at(facts),
+        model=facts.model,
+        replicas=facts.sizes[serving.revision].desired
+        if serving and serving.revision in facts.sizes
+        else 0,
+        selector=naming.as_selector(naming.pod_selector(resource.name, serving.revision))
+        if serving
+        else None,
+        failed_revision=step.failed if step else resource.status.failed_revision,
+        last_failure=api.FailureStatus(
+            revision=facts.target.revision, reason=trouble.reason, message=trouble.message
+        )
+        if facts.target and trouble
+        else None,
+        conditions=_with_times(verdicts, facts),
+    )
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def conditions(facts: Facts) -> dict[str, Verdict]:
+    """The fixed set of conditions, in the order in which they are shown."""
+    return {
+        reasons.AVAILABLE: _available(facts),
+        reasons.READY: _ready(facts),
+        reasons.MODEL_RESOLVED: facts.model_resolved,
+        reasons.PROGRESSING: _progressing(facts),
+        reasons.STALLED: _stalled(facts),
+    }
+
+
+def phase(facts: Facts, verdicts: Mapping[str, Verdict]) -> str:
+    """One word for people."""
+    if verdicts[reasons.READY].holds:
+        return "Healthy"
+    dark = facts.serving is not None and not verdicts[reasons.AVAILABLE].holds
+    if verdicts[reasons.STALLED].holds or dark:
+        return "Degraded"
+    return "Progressing" if facts.target else "Pending"
+
+
+def message(verdicts: Mapping[str, Verdict]) -> str:
+    """One sentence for people: what stands in the way, else what goes on."""
+    for kind in (reasons.STALLED, reasons.PROGRESSING):
+        if verdicts[kind].holds:
+            return verdicts[kind].message
+    if not verdicts[reasons.MODEL_RESOLVED].holds:
+        return verdicts[reasons.MODEL_RESOLVED].message
+    return verdicts[reasons.READY].message
+
+
+def _available(facts: Facts) -> Verdict:
+    if facts.serving is None:
+        return Verdict(False, reasons.NO_STABLE_REVISION, "no revision has become ready yet")
+    revision = facts.serving.revision
+    ready = facts.sizes[revision].ready if revision in facts.sizes else 0
+    if ready:
+        return Verdict(True, reasons.SERVING, f"revision {revision} serves with {ready} ready pods")
+    spec = facts.observed.resource.spec
+    if spec and spec.replicas == 0:
+        return Verdict(False, reasons.SCALED_TO_ZERO, "replicas is 0: nothing serves, as asked")
+    return Verdict(False, reasons.NO_READY_PODS, f"revision {revision} has no ready pod")
+
+
+def _ready(facts: Facts) -> Verdict:
+    if facts.obstacle:
+        return Verdict(False, facts.obstacle.reason, facts.obstacle.message)
+    if not facts.model_resolved.holds:
+        return Verdict(False, facts.model_resolved.reason, facts.model_resolved.message)
+    if facts.step is None:
+        return Verdict(False, reasons.STARTING, "nothing has been decided yet")
+    reason = {
+        State.COMPLETE: reasons.COMPLETE,
+        State.SCALING: reasons.SCALING,
+        State.STARTING: reasons.STARTING,
+        State.SWITCHED: reasons.SWITCHED,
+        State.FAILED: reasons.ROLLED_BACK,
+    }[facts.step.state]
+    return Verdict(facts.step.state is State.COMPLETE, reason, facts.step.message)
+
+
+def _progressing(facts: Facts) -> Verdict:
+    moving = facts.step is not None and facts.step.state in (
+        State.SCALING,
+        State.STARTING,
+        State.SWITCHED,
+    )
+    ready = _ready(facts)
+    return Verdict(moving and not _stalled(facts).holds, ready.reason, ready.message)
+
+
+def _stalled(facts: Facts) -> Verdict:
+    if facts.obstacle:
+        return facts.obstacle
+    step = facts.step
+    if step and step.trouble and (step.state is State.FAILED or step.trouble.permanent):
+        return Verdict(True, step.trouble.reason, step.message)
+    if step and step.state is State.FAILED:
+        return Verdict(True, reasons.ROLLED_BACK, step.message)
+    return Verdict(False, reasons.NOT_STALLED, "nothing stands in the way")
+
+
+def _revision(record: RevisionRecord | None, facts: Facts) -> api.RevisionStatus | None:
+    if record is None:
+        return None
+    size = facts.sizes.get(record.revision, Size())
+    return api.RevisionStatus(
+        revision=record.revision,
+        version=record.model.version,
+        resolved_uri=record.model.uri,
+        sha256=record.model.sha256,
+        ready_replicas=size.ready,
+    )
+
+
+def _traffic(facts: Facts) -> list[api.WeightStatus] | None:
+    if facts.serving is None:
+        return None
+    confirmed = 100 if facts.serving_confirmed else None
+    return [api.WeightStatus(revision=facts.serving.revision, weight=100, actual_weight=confirmed)]
+
+
+def _step_started_at(facts: Facts) -> str | None:
+    if facts.step is None:
+        return facts.observed.resource.status.step_started_at
+    return format_time(facts.step.started_at) if facts.step.started_at else None
+
+
+def _with_times(verdicts: Mapping[str, Verdict], facts: Facts) -> list[api.Condition]:
+    resource = facts.observed.resource
+    before = {c.type: c for c in resource.status.conditions or ()}
+    return [
+        api.Condition(
+            type=kind,
+            status="True" if verdict.holds else "False",
+            reason=verdict.reason,
+            message=verdict.message,
+            observed_generation=resource.generation,
+            last_transition_time=_since(before.get(kind), verdict, facts.now),
+        )
+        for kind, verdict in verdicts.items()
+    ]
+
+
+def _since(before: api.Condition | None, verdict: Verdict, now: datetime) -> str:
+    if before is not None and (before.status == "True") == verdict.holds:
+        return before.last_transition_time
+    return format_time(now)
+
+
+def transitions(before: api.ModelDeploymentStatus, after: Body) -> Iterable[tuple[str, str, str]]:
+    """What is worth an Event: (type, reason, message) of each condition that moved."""
+    old = {c.type: (c.status, c.reason) for c in before.conditions or ()}
+    for condition in after["conditions"]:
+        kind, status, reason = condition["type"], condition["status"], condition["reason"]
+        if old.get(kind) == (status, reason):
+            continue
+        told = _TOLD.get((kind, status))
+        if told:
+            yield told, reason, condition["message"]
+
+
+_TOLD = {
+    (reasons.STALLED, "True"): "Warning",
+    (reasons.MODEL_RESOLVED, "True"): "Normal",
+    (reasons.MODEL_RESOLVED, "False"): "Warning",
+    (reasons.PROGRESSING, "True"): "Normal",
+    (reasons.READY, "True"): "Normal",
+}
