@@ -28,17 +28,19 @@ class ToolMissing(Exception):
 
 
 def kubectl() -> Path:
-    """kubectl of PATH or of the virtual environment, else the fetched one."""
+    """The kubectl of PATH or of the virtual environment, else the fetched one."""
     return _find("kubectl")
 
 
 def helm() -> Path:
-    """helm of PATH or of the virtual environment, else the fetched one."""
+    """The helm of PATH or of the virtual environment, else the fetched one."""
     return _find("helm")
 
 
 def _find(program: str) -> Path:
-    installed = shutil.which(program) or shutil.which(program, path=str(Path(sys.executable).parent))
+    installed = shutil.which(program) or shutil.which(
+        program, path=str(Path(sys.executable).parent)
+    )
     if installed:
         return Path(installed)
     fetched = cache_dir() / "tools" / REQUIREMENT / program

@@ -36,7 +36,7 @@ class ControlPlaneAddresses:
 
 
 def etcd(program: Path, data: Path, at: ControlPlaneAddresses) -> list[str]:
-    """etcd with one member; it does not wait for the disk, for nothing here outlives the machine."""
+    """One member; it does not wait for the disk, since nothing here outlives the boot."""
     client, peer = f"http://127.0.0.1:{at.etcd_port}", f"http://127.0.0.1:{at.etcd_peer_port}"
     return [
         str(program),
@@ -177,7 +177,7 @@ def kubelet_configuration(pki: Path, cgroup: str) -> str:
 
 
 def containerd_configuration(pod_networks: Path) -> str:
-    """containerd's settings. Its folders are private to the cluster's mount namespace."""
+    """Containerd's settings. Its folders are private to the cluster's mount namespace."""
     return f"""\
 version = 2
 root = "/var/lib/containerd"

@@ -12,7 +12,7 @@ from dev.cluster.processes import Records
 
 
 class Containerd:
-    """containerd, entered by its mount namespace; `images` is a file that remembers what we loaded."""
+    """Entered by its mount namespace; `images` is a file that remembers what was loaded."""
 
     def __init__(self, images: Path, records: Records) -> None:
         self.images = images
@@ -59,6 +59,4 @@ class Containerd:
                 argv, input=archive, capture_output=True, env=environ, check=False
             )
         with archive.open("rb") as stream:
-            return subprocess.run(
-                argv, stdin=stream, capture_output=True, env=environ, check=False
-            )
+            return subprocess.run(argv, stdin=stream, capture_output=True, env=environ, check=False)

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from dev.cluster import components, kubernetes
 from dev.cluster.apiserver import ApiServer
@@ -94,7 +95,7 @@ class ControlPlane:
         self.kubeconfig = Path()
         self.url = ""
 
-    def __enter__(self) -> ControlPlane:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
@@ -105,7 +106,7 @@ class ControlPlane:
     ) -> None:
         self.stop()
 
-    def start(self) -> ControlPlane:
+    def start(self) -> Self:
         """Starts it and waits until it is ready. Raises NotHealthy with its last words."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -155,7 +156,7 @@ class ControlPlane:
             self._watch()
 
     def _run(self, name: str, argv: list[str]) -> None:
-        self._running.append(start(name, argv, self.directory / f"{name}.log"))
+        self._running.append(start(argv, self.directory / f"{name}.log"))
 
     def _watch(self) -> None:
         """A shell that holds a pipe from us: when it ends, so did we, and it ends the rest."""

@@ -57,10 +57,15 @@ class CurrentCluster:
             f"{target} is not forwarded with CLUSTER=current: use `kubectl port-forward`."
         )
 
-    def has_image(self, reference: str, image_id: str) -> bool:
+    def has_image(self, reference: str, image_id: str) -> bool:  # noqa: ARG002 (the port)
         """Taken to be there: the cluster pulls it."""
         return True
 
-    def load_image(self, reference: str, image_id: str, archive: bytes | Path) -> None:
+    def load_image(
+        self,
+        reference: str,
+        image_id: str,  # noqa: ARG002 (the port)
+        archive: bytes | Path,  # noqa: ARG002 (the port)
+    ) -> None:
         """Never asked for: `has_image` says that it is there."""
         raise ClusterError(f"push {reference} to a registry that the cluster pulls from.")

@@ -24,9 +24,7 @@ def codename(os_release: Path = Path("/etc/os-release")) -> str:
     """'bookworm' on Debian 12; empty where this is no Debian."""
     if not os_release.is_file():
         return ""
-    fields = dict(
-        line.split("=", 1) for line in os_release.read_text().splitlines() if "=" in line
-    )
+    fields = dict(line.split("=", 1) for line in os_release.read_text().splitlines() if "=" in line)
     if fields.get("ID", "").strip('"') != "debian":
         return ""
     return fields.get("VERSION_CODENAME", "").strip('"')
@@ -94,9 +92,9 @@ def source_stanzas(text: str, release: str) -> list[str]:
         off = fields.get("enabled", "yes").lower() == "no"
         if not suites or off or "components" not in fields:
             continue
-        fields = {**fields, "types": "deb-src", "suites": " ".join(suites), "components": "main"}
-        fields.pop("architectures", None)
-        kept.append("\n".join(f"{name.title()}: {value}" for name, value in fields.items()))
+        changed = {"types": "deb-src", "suites": " ".join(suites), "components": "main"}
+        source = {name: v for name, v in (fields | changed).items() if name != "architectures"}
+        kept.append("\n".join(f"{name.title()}: {value}" for name, value in source.items()))
     return kept
 
 
@@ -185,3 +183,22 @@ def fetch_source(package: str, directory: Path, release: str) -> Path:
     if not described:
         raise PackagesMissing(f"apt-get source left no {package}_*.dsc in {directory}.")
     return described[-1]
+
+
+def mirror(release: str, etc: Path = SOURCES_DIR) -> str:
+    """The address of the machine's own mirror of a release."""
+    for source in _machine_sources(etc):
+        text = source.read_text() if source.is_file() else ""
+        if source.suffix == ".sources":
+            for fields in _stanzas(text):
+                if release in fields.get("suites", "").split():
+                    return fields["uris"].split()[0]
+        else:
+            for line in source_lines(text, release):
+                address, suite, _ = line.split()[-3:]
+                if suite == release:
+                    return address
+    raise PackagesMissing(
+        f"apt knows no mirror of Debian {release}: add one under /etc/apt/sources.list.d "
+        "and try again."
+    )

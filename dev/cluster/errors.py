@@ -28,7 +28,7 @@ class PackagesMissing(ClusterError):
 
 
 class NoClusterPossible(ClusterError):
-    """This machine can run no cluster of the kind that was asked for."""
+    """No cluster of the kind that was asked for can run on the machine."""
 
 
 class NotHealthy(ClusterError):

@@ -72,7 +72,8 @@ async def join(
     far_writer: asyncio.StreamWriter,
 ) -> None:
     """Copies both ways until both sides have ended. An end of one direction is passed on alone
-    (half-close); when a side breaks, the other one gets what was read and is then broken too."""
+    (half-close); when a side breaks, the other one gets what was read and is then broken too.
+    """
     try:
         async with asyncio.TaskGroup() as both:
             both.create_task(pump(near_reader, far_writer))

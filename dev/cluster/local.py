@@ -21,9 +21,9 @@ from pathlib import Path
 from dev.cluster import cgroups, debian, kubernetes, network, node, pause
 from dev.cluster.apiserver import ApiServer
 from dev.cluster.components import API_SERVICE, PAUSE_IMAGE
+from dev.cluster.containerd import Containerd
 from dev.cluster.errors import ClusterError, NoClusterPossible, NotHealthy
 from dev.cluster.forwarder import BACKLOG, NoTarget, parse_target
-from dev.cluster.containerd import Containerd
 from dev.cluster.node import Facts, Layout
 from dev.cluster.plan import Action, Plan, decide
 from dev.cluster.processes import Records, boot_id, end, record_of, start
@@ -134,7 +134,9 @@ class LocalCluster:
     def _plan(self) -> Plan:
         wanted = Facts(kubernetes.RECIPE.name, boot_id(), 0, 0)
         facts = Facts.read(self.layout)
-        return decide(self.layout.state.exists(), facts, self._alive(), wanted)
+        return decide(
+            exists=self.layout.state.exists(), facts=facts, alive=self._alive(), wanted=wanted
+        )
 
     def _carry_out(self, plan: Plan, programs: Path) -> None:
         if plan.action is Action.REBUILD:
@@ -186,7 +188,6 @@ class LocalCluster:
         containerd = self.records.all().get("containerd")
         command = node.commands(self.layout, programs)[name]
         process = start(
-            name,
             command(containerd.pid if containerd else 0),
             self.layout.log(name),
             environ={"PATH": node.PATH, "HOME": "/root"},
@@ -199,7 +200,7 @@ class LocalCluster:
         listeners = [listen(before.api_port, 1), listen(before.demo_port or DEMO_PORT, 100)]
         api, demo = (listener.fileno() for listener in listeners)
         command = node.forwarder_command(self.layout, api, demo)
-        process = start("forwarder", command, self.layout.log("forwarder"), pass_fds=(api, demo))
+        process = start(command, self.layout.log("forwarder"), pass_fds=(api, demo))
         self._keep("forwarder", process)
         ports = [listener.getsockname()[1] for listener in listeners]
         (self.layout.state / "ports.json").write_text(json.dumps(ports))
@@ -247,8 +248,7 @@ class LocalCluster:
         def problems() -> list[str]:
             api = self._api(self._ports())
             lease = api.get_object(
-                "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"
-                + self.layout.name
+                "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/" + self.layout.name
             )
             renewed = str((lease or {}).get("spec", {}).get("renewTime", ""))
             if renewed < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since)):

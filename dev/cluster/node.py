@@ -127,9 +127,7 @@ def write_settings(layout: Layout) -> None:
             settings / f"{user}.kubeconfig", layout.name, ADDRESSES.url, layout.pki, user
         )
     (settings / "cni" / "pods.conflist").write_text(components.pod_network())
-    (settings / "containerd.toml").write_text(
-        components.containerd_configuration(settings / "cni")
-    )
+    (settings / "containerd.toml").write_text(components.containerd_configuration(settings / "cni"))
     (settings / "kubelet.json").write_text(
         components.kubelet_configuration(layout.pki, layout.namespace)
     )
@@ -137,7 +135,8 @@ def write_settings(layout: Layout) -> None:
 
 def commands(layout: Layout, programs: Path) -> dict[str, Callable[[int], list[str]]]:
     """Program -> its command line. The argument is containerd's pid, for what shares its mounts;
-    the forwarder, which gets sockets as well, has a function of its own."""
+    the forwarder, which gets sockets as well, has a function of its own.
+    """
     settings, inside = layout.state / "etc", network.enter(layout.namespace)
 
     def kubelet(containerd: int) -> list[str]:
@@ -160,9 +159,7 @@ def commands(layout: Layout, programs: Path) -> dict[str, Callable[[int], list[s
     )
     plain = {
         "etcd": components.etcd(Path("etcd"), layout.state / "etcd", ADDRESSES),
-        "kube-apiserver": components.api_server(
-            programs / "kube-apiserver", layout.pki, ADDRESSES
-        ),
+        "kube-apiserver": components.api_server(programs / "kube-apiserver", layout.pki, ADDRESSES),
         "kube-controller-manager": manager,
         "kube-scheduler": components.scheduler(
             programs / "kube-scheduler", settings / "scheduler.kubeconfig"

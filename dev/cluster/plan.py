@@ -27,19 +27,26 @@ class Plan:
     dead: tuple[str, ...] = ()
 
 
-def decide(exists: bool, facts: Facts | None, alive: Mapping[str, bool], wanted: Facts) -> Plan:
+def decide(*, exists: bool, facts: Facts | None, alive: Mapping[str, bool], wanted: Facts) -> Plan:
     """What `up` does about a cluster that is there; `wanted` holds this build and this boot."""
     if not exists:
         return Plan(Action.CREATE)
-    if facts is None:
-        return Plan(Action.REBUILD, "its start was not completed")
-    if facts.boot != wanted.boot:
-        return Plan(Action.REBUILD, "the machine was started anew")
-    if facts.build != wanted.build:
-        return Plan(Action.REBUILD, "it runs another build of Kubernetes")
     dead = tuple(name for name in PROGRAMS if not alive.get(name, False))
-    if "containerd" in dead:  # the containers' mounts hang on it
-        return Plan(Action.REBUILD, "containerd has died")
+    if why := _beyond_repair(facts, dead, wanted):
+        return Plan(Action.REBUILD, why)
     if dead:
         return Plan(Action.RESTART, f"{', '.join(dead)} died", dead)
     return Plan(Action.KEEP)
+
+
+def _beyond_repair(facts: Facts | None, dead: tuple[str, ...], wanted: Facts) -> str:
+    """Why the cluster cannot be gone on with; empty when it can."""
+    if facts is None:
+        return "its start was not completed"
+    if facts.boot != wanted.boot:
+        return "the machine was started anew"
+    if facts.build != wanted.build:
+        return "it runs another build of Kubernetes"
+    if "containerd" in dead:  # the containers' mounts hang on it
+        return "containerd has died"
+    return ""

@@ -80,7 +80,6 @@ class Records:
 
 
 def start(
-    name: str,
     argv: Sequence[str],
     log: Path,
     *,

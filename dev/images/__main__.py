@@ -1,0 +1,114 @@
+"""The command line of the images: `python3 -m dev.images build|load [NAME ...] [--tag TAG]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev.cluster.choice import choose as choose_cluster
+from dev.cluster.errors import ClusterError
+from dev.cluster.paths import cache_dir
+from dev.images import base, engines, pip_settings
+from dev.images.engines import Engine
+from dev.images.errors import BuildFailed, ImageError
+from dev.progress import duration, say, step
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of this repository. Paths are relative to its root; times are in seconds."""
+
+    repository: str
+    dockerfile: str
+    context: str
+    build_estimate: float
+    load_estimate: float
+
+
+IMAGES = {
+    "operator": Image("ghcr.io/cv-factory/operator", "Dockerfile.operator", ".", 40, 8),
+    "server": Image("ghcr.io/cv-factory/model-server", "Dockerfile.server", ".", 70, 30),
+    "mlflow": Image("docker.io/cv-factory/mlflow", "dev/mlflow/Dockerfile", "dev/mlflow", 60, 15),
+}
+
+
+def version() -> str:
+    """The version in pyproject.toml: the default tag."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return str(project["version"])
+
+
+def build(names: Sequence[str], tag: str) -> None:
+    """Builds these images; layers that did not change come from the engine's cache."""
+    engine = engines.choose()
+    arguments = base.build_arguments(engine) + _pip_arguments(engine)
+    for name in names:
+        image = IMAGES[name]
+        dockerfile = ROOT / image.dockerfile
+        if not dockerfile.is_file():
+            raise BuildFailed(f"{image.dockerfile} is not there.")
+        reference = f"{image.repository}:{tag}"
+        with step(f"building {reference} with {engine.name}", image.build_estimate):
+            engine.build(dockerfile, ROOT / image.context, reference, arguments)
+
+
+def _pip_arguments(engine: Engine) -> list[str]:
+    settings = pip_settings.read((sys.executable, str(ROOT / ".venv/bin/python")))
+    if engine.mounts:
+        directory = cache_dir() / "images" / "pip"
+        settings.write(directory)
+        return settings.build_arguments(directory)
+    return ["--build-arg", f"PIP_INDEX_URL={settings.index_url}"] if settings.index_url else []
+
+
+def load(names: Sequence[str], tag: str) -> None:
+    """Brings these images to the cluster's node, unless they are there already."""
+    engine, cluster = engines.choose(), choose_cluster()
+    for name in names:
+        image = IMAGES[name]
+        reference = f"{image.repository}:{tag}"
+        image_id = engine.image_id(reference)
+        if not image_id:
+            raise ImageError(f"{reference} is not built: run `python3 -m dev.images build {name}`.")
+        if cluster.has_image(reference, image_id):
+            say(f"- {reference} is in the cluster already")
+            continue
+        with (
+            step(f"loading {reference} into the cluster", image.load_estimate),
+            tempfile.TemporaryDirectory(prefix="image-") as scratch,
+        ):
+            archive = Path(scratch) / "image.tar"
+            engine.save(reference, archive)
+            cluster.load_image(reference, image_id, archive)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command; an error is one line and status 1."""
+    parser = argparse.ArgumentParser(prog="python3 -m dev.images", description=__doc__)
+    parser.add_argument("verb", choices=("build", "load"))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(IMAGES))
+    parser.add_argument("--tag", help="default: the version of pyproject.toml")
+    chosen = parser.parse_args(arguments)
+    names = chosen.names or list(IMAGES)
+    if unknown := sorted(set(names) - set(IMAGES)):
+        parser.error(f"unknown image {unknown[0]}: choose from {', '.join(IMAGES)}")
+    started = time.monotonic()
+    try:
+        (build if chosen.verb == "build" else load)(names, chosen.tag or version())
+    except (ImageError, ClusterError) as problem:
+        print(f"{chosen.verb}: {problem}", file=sys.stderr)
+        return 1
+    say(f"{chosen.verb} {' '.join(names)}: done in {duration(time.monotonic() - started)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
