@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from model_operator.clients.cluster import Cluster
 from model_operator.clients.registry import Registry
 from model_operator.errors import ResolutionError
 from model_operator.observed import Conflict, Defaults, Observed, Resolution, Resource
-from model_operator.revisions import ResolvedModel, RevisionRecord
+from model_operator.revisions import ResolvedModel
 
 Body = Mapping[str, Any]
 
@@ -40,17 +40,48 @@ async def observe(
     )
     resolution = await resolve(resource, registry)
     namesakes = await _namesakes(cluster, resource, resolution, [*deployments, *histories])
-    children = [*deployments, *histories, *namesakes, *([service] if service else [])]
+    return assemble(
+        resource=resource,
+        defaults=defaults,
+        resolution=resolution,
+        children=[*deployments, *histories, *namesakes, *([service] if service else [])],
+        pods=pods,
+        endpoints=endpoints,
+    )
+
+
+def assemble(
+    *,
+    resource: Resource,
+    defaults: Defaults,
+    resolution: Resolution | ResolutionError | None,
+    children: Iterable[Body],
+    pods: Iterable[Body],
+    endpoints: Body | None,
+) -> Observed:
+    """Sorts what was read into one observation. Pure."""
+    kinds: dict[str, list[Body]] = defaultdict(list)
+    conflicts = []
+    for body in children:
+        owner = _controller(body)
+        if owner is not None and owner["uid"] == resource.uid:
+            kinds[body["kind"]].append(body)
+        else:
+            conflicts.append(_conflict(body, owner, resource))
+    records = [
+        revisions.from_controller_revision(body, _revision(body))
+        for body in kinds["ControllerRevision"]
+    ]
     return Observed(
         resource=resource,
         defaults=defaults,
         resolution=resolution,
-        records={r.revision: r for r in _records(_controlled(histories, resource))},
-        deployments={_revision(d): d for d in _controlled(deployments, resource)},
+        records={record.revision: record for record in records},
+        deployments={_revision(body): body for body in kinds["Deployment"]},
         pods=_by_revision(pods),
-        service=next(iter(_controlled([service] if service else [], resource)), None),
+        service=next(iter(kinds["Service"]), None),
         endpoint_pods=_endpoint_pods(endpoints),
-        conflicts=tuple(_conflicts(children, resource)),
+        conflicts=tuple(conflicts),
     )
 
 
@@ -122,33 +153,17 @@ async def _namesakes(
     return [body for body in found if body is not None]
 
 
-def _owner(body: Body) -> Body | None:
+def _controller(body: Body) -> Body | None:
     references: Iterable[Body] = body["metadata"].get("ownerReferences") or ()
     return next((reference for reference in references if reference.get("controller")), None)
 
 
-def _controlled(bodies: Iterable[Body], resource: Resource) -> Iterator[Body]:
-    for body in bodies:
-        owner = _owner(body)
-        if owner is not None and owner["uid"] == resource.uid:
-            yield body
-
-
-def _conflicts(bodies: Iterable[Body], resource: Resource) -> Iterator[Conflict]:
-    for body in bodies:
-        owner = _owner(body)
-        if owner is not None and owner["uid"] == resource.uid:
-            continue
-        predecessor = owner is not None and (owner["kind"], owner["name"]) == (
-            api.KIND,
-            resource.name,
-        )
-        yield Conflict(body["kind"], body["metadata"]["name"], predecessor=predecessor)
-
-
-def _records(histories: Iterable[Body]) -> Iterator[RevisionRecord]:
-    for body in histories:
-        yield revisions.from_controller_revision(body, _revision(body))
+def _conflict(body: Body, owner: Body | None, resource: Resource) -> Conflict:
+    predecessor = owner is not None and (owner["kind"], owner["name"]) == (
+        api.KIND,
+        resource.name,
+    )
+    return Conflict(body["kind"], body["metadata"]["name"], predecessor=predecessor)
 
 
 def _revision(body: Body) -> str:

@@ -59,9 +59,15 @@ def _retire_others(view: View) -> Step:
                 started_at=started_at,
                 requeue_after=max(left, timedelta(seconds=1)),
             )
-    wanted |= dict.fromkeys(others, 0)
     size = view.size(view.target)
-    if others or size.available < view.replicas or size.desired != view.replicas:
+    if others:
+        return Step(
+            state=State.SWITCHED,
+            message=f"revision {view.target} serves; stopping {_named(others)}",
+            serve=view.target,
+            replicas=wanted | dict.fromkeys(others, 0),
+        )
+    if size.available < view.replicas or size.desired != view.replicas:
         ready = f"{size.available} of {view.replicas} pods ready"
         return Step(
             state=State.SCALING,

@@ -1,0 +1,62 @@
+"""Unchanged objects are recognised as such, whatever the API server made of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_operator.canonical import canonical, digest, is_subset, quantity
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live"),
+    [
+        ({"a": 1}, {"a": 1, "defaulted": True}),
+        ({"resources": {"limits": {"cpu": "0.5"}}}, {"resources": {"limits": {"cpu": "500m"}}}),
+        ({"limits": {"memory": "1024Mi"}}, {"limits": {"memory": "1Gi"}}),
+        ({"limits": {"cpu": 1}}, {"limits": {"cpu": "1"}}),
+        ({"env": [{"name": "A", "value": ""}]}, {"env": [{"name": "A"}]}),
+        ({"emptyDir": {}}, {"emptyDir": {}}),
+    ],
+)
+def test_what_the_api_server_fills_in_or_rewrites_is_no_change(wanted, live):
+    assert is_subset(wanted, live)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live"),
+    [
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {}),
+        ({"env": [{"name": "A"}]}, {"env": [{"name": "A"}, {"name": "B"}]}),
+        ({"env": [{"name": "A"}]}, {"env": []}),
+        ({"limits": {"cpu": "0.5"}}, {"limits": {"cpu": "501m"}}),
+        ({"a": {"b": 1}}, {"a": None}),
+        ({"a": "500m"}, {"a": "0.5"}),
+    ],
+)
+def test_a_real_difference_is_one(wanted, live):
+    assert not is_subset(wanted, live)
+
+
+@given(json_values)
+def test_a_canonical_body_is_a_subset_of_itself_and_of_its_source(value):
+    assert is_subset(canonical(value), canonical(value))
+    assert canonical(canonical(value)) == canonical(value)
+
+
+def test_the_digest_depends_on_neither_order_nor_absent_members():
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1, "c": None, "d": {}})
+    assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_what_is_no_quantity_is_none():
+    assert quantity("much") is None
+    assert quantity("1.5Ki") == 1536

@@ -1,0 +1,98 @@
+"""Whatever happens in whatever order: the invariants hold at every write, and it ends well."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.operator.builders import crashed, make_model_deployment, waiting
+from tests.operator.world import World
+
+happenings = st.lists(
+    st.one_of(
+        st.tuples(st.just("version"), st.integers(1, 4)),
+        st.tuples(st.just("replicas"), st.integers(0, 4)),
+        st.tuples(st.just("pass"), st.just(0)),
+        st.tuples(st.just("dying pass"), st.integers(0, 4)),
+        st.tuples(st.just("pods"), st.just(0)),
+        st.tuples(st.just("wait"), st.sampled_from([1, 10, 31, 601])),
+        st.tuples(st.just("lose status"), st.just(0)),
+        st.tuples(st.just("bad version"), st.integers(1, 4)),
+        st.tuples(st.just("slow version"), st.integers(1, 4)),
+    ),
+    max_size=30,
+)
+
+
+class Story:
+    """Plays happenings on a world."""
+
+    def __init__(self) -> None:
+        self.version, self.replicas = 1, 3
+        self.troubles: dict[str, dict] = {}
+        self.world = World(make_model_deployment())
+        self.world.container = lambda revision: self.troubles.get(
+            self.world.version_of(revision) or ""
+        )
+
+    def play(self, what: str, value: int) -> None:
+        match what:
+            case "version":
+                self.version = value
+                self._edit()
+            case "replicas":
+                self.replicas = value
+                self._edit()
+            case "pass":
+                self.world.one_pass()
+            case "dying pass":
+                self.world.one_pass(dies_after=value)
+            case "pods":
+                self.world.play_pods()
+            case "wait":
+                self.world.wait(value)
+            case "lose status":
+                self.world.lose_status()
+            case "bad version":
+                self.troubles[str(value)] = crashed(3, "refused")
+            case "slow version":
+                self.troubles[str(value)] = waiting("ContainerCreating")
+
+    def _edit(self) -> None:
+        self.world.edit(make_model_deployment().version(self.version).replicas(self.replicas))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(happenings)
+def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_far):
+    story = Story()
+    for what, value in story_so_far:
+        story.play(what, value)
+    story.troubles.clear()
+    story.version, story.replicas = 9, 2
+    story._edit()
+    story.world.settle(tick=5)
+    assert story.world.status["phase"] == "Healthy"
+    assert story.world.serving_version() == "9"
+    running = {v: n for v, n in story.world.replicas_by_version().items() if n}
+    assert running == {"9": 2}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.integers(0, 6), max_size=40))
+def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(deaths):
+    def roll_out(world: World, deaths: list[int]) -> World:
+        world.settle()
+        world.edit(make_model_deployment().version(2))
+        for writes in deaths:
+            world.one_pass(dies_after=writes)
+            world.play_pods()
+            world.wait(1)
+        world.settle()
+        return world
+
+    calm = roll_out(World(make_model_deployment()), [])
+    killed = roll_out(World(make_model_deployment()), deaths)
+    assert killed.serving_version() == calm.serving_version() == "2"
+    assert killed.replicas_by_version() == calm.replicas_by_version()
+    assert killed.status["phase"] == calm.status["phase"] == "Healthy"

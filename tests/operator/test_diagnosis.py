@@ -1,0 +1,102 @@
+"""Troubles are told in the containers' own words."""
+
+from __future__ import annotations
+
+import pytest
+
+from model_operator import reasons
+from model_operator.diagnosis import diagnose, is_ready
+from tests.operator.builders import crashed, make_pod, waiting
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "words", "permanent"),
+    [
+        (
+            make_pod(init_containers=[crashed(3, "sha256 differs", name="fetch")]),
+            reasons.MODEL_REFUSED,
+            "container fetch ended with exit status 3: sha256 differs",
+            True,
+        ),
+        (
+            make_pod(init_containers=[crashed(4, "no such version", name="fetch")]),
+            reasons.MODEL_MISSING,
+            "container fetch ended with exit status 4: no such version",
+            True,
+        ),
+        (
+            make_pod(init_containers=[crashed(5, "registry down", name="fetch")]),
+            reasons.CONTAINER_CRASHED,
+            "container fetch ended with exit status 5: registry down",
+            False,
+        ),
+        (
+            make_pod(containers=[crashed(139, None)]),
+            reasons.CONTAINER_CRASHED,
+            "container server ended with exit status 139: Error",
+            False,
+        ),
+        (
+            make_pod(containers=[waiting("ErrImagePull", "not\nfound")]),
+            reasons.IMAGE_PULL_FAILED,
+            'the image "example/server:1" cannot be pulled (ErrImagePull): not found',
+            False,
+        ),
+        (
+            make_pod(containers=[waiting("CreateContainerConfigError", 'secret "x" not found')]),
+            reasons.CONTAINER_NOT_STARTED,
+            'container server cannot start (CreateContainerConfigError): secret "x" not found',
+            False,
+        ),
+        (
+            make_pod(unschedulable="0/1 nodes are available"),
+            reasons.UNSCHEDULABLE,
+            "0/1 nodes are available",
+            False,
+        ),
+    ],
+)
+def test_each_trouble_has_its_reason_and_the_containers_words(pod, reason, words, permanent):
+    trouble = diagnose([pod], None)
+    assert trouble is not None
+    assert (trouble.reason, trouble.message, trouble.permanent) == (reason, words, permanent)
+
+
+def test_pods_that_are_ready_starting_or_terminating_are_in_no_trouble():
+    pods = [
+        make_pod("a", ready=True, containers=[crashed(3, "long ago")]),
+        make_pod("b", containers=[waiting("ContainerCreating")]),
+        make_pod("c", terminating=True, containers=[crashed(1, "stopping")]),
+    ]
+    assert diagnose(pods, None) is None
+
+
+def test_permanent_trouble_comes_first():
+    pods = [
+        make_pod("a", containers=[waiting("ErrImagePull")]),
+        make_pod("b", init_containers=[crashed(3, "refused", name="fetch")]),
+    ]
+    trouble = diagnose(pods, None)
+    assert trouble is not None
+    assert trouble.permanent
+
+
+def test_pods_that_cannot_be_created_are_explained_by_their_deployment():
+    deployment = {
+        "status": {
+            "conditions": [
+                {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+            ]
+        }
+    }
+    trouble = diagnose([], deployment)
+    assert trouble is not None
+    assert (trouble.reason, trouble.message) == (
+        reasons.PODS_REFUSED,
+        "pods cannot be created: exceeded quota",
+    )
+
+
+def test_a_terminating_pod_is_not_ready():
+    assert is_ready(make_pod(ready=True))
+    assert not is_ready(make_pod(ready=True, terminating=True))

@@ -1,0 +1,244 @@
+"""A small model of a cluster for the tests of `decide`: plans go in, observations come out.
+
+It plays the parts of the API server (defaults, uids), the controllers and the kubelet, one at a
+time and by hand, and checks the invariants of every rollout at each write.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from model_operator import naming, observe
+from model_operator.api import ModelSource
+from model_operator.decide import decide
+from model_operator.diagnosis import is_ready
+from model_operator.errors import ResolutionError
+from model_operator.observed import Defaults, Observed, Resolution
+from model_operator.plan import Delete, Plan
+from model_operator.revisions import ResolvedModel
+from tests.operator.builders import ModelDeploymentBuilder, digest_of, make_pod
+
+DEFAULTS = Defaults(server_image="example/server:1", tracking_uri="http://mlflow:5000")
+
+
+class InvariantBroken(AssertionError):
+    """A write that may never happen."""
+
+
+class World:
+    def __init__(self, resource: ModelDeploymentBuilder) -> None:
+        self.resource = resource.build()
+        self.defaults = DEFAULTS
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.deployments: dict[str, dict[str, Any]] = {}
+        self.histories: dict[str, dict[str, Any]] = {}
+        self.service: dict[str, Any] | None = None
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.foreign: list[dict[str, Any]] = []
+        self.resolution_error: ResolutionError | None = None
+        self.container: Callable[[str], dict[str, Any] | None] = lambda revision: None
+        self.events: list[str] = []
+        self.writes: list[str] = []
+        self._serial = 0
+
+    # --- what people do ------------------------------------------------------------------
+
+    def edit(self, resource: ModelDeploymentBuilder) -> None:
+        self.resource["spec"] = resource.build()["spec"]
+        self.resource["metadata"]["generation"] += 1
+
+    def lose_status(self) -> None:
+        self.resource.pop("status", None)
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # --- what the operator does ----------------------------------------------------------
+
+    def observed(self) -> Observed:
+        resource = observe.read_resource(copy.deepcopy(self.resource))
+        resolution: Resolution | ResolutionError | None = None
+        if resource.spec is not None:
+            resolution = self.resolution_error or self._resolved(resource.spec.model)
+            recorded = resource.status.model
+            if recorded and recorded.requested == resource.spec.model:
+                resolution = Resolution(
+                    recorded.requested,
+                    ResolvedModel(recorded.resolved_uri, recorded.version, recorded.sha256),
+                )
+        ready = [pod["metadata"] for pod in self.serving_pods() if is_ready(pod)]
+        addresses = [{"targetRef": {"name": metadata["name"]}} for metadata in ready]
+        return observe.assemble(
+            resource=resource,
+            defaults=self.defaults,
+            resolution=resolution,
+            children=copy.deepcopy(
+                [
+                    *self.deployments.values(),
+                    *self.histories.values(),
+                    *([self.service] if self.service else []),
+                    *self.foreign,
+                ]
+            ),
+            pods=copy.deepcopy(list(self.pods.values())),
+            endpoints={"subsets": [{"addresses": addresses}]} if self.service else None,
+        )
+
+    def one_pass(self, *, dies_after: int | None = None) -> Plan:
+        """One pass; with `dies_after` the operator is killed after so many of its writes."""
+        plan = decide(self.observed(), self.now)
+        for write in list(self._writes_of(plan))[:dies_after]:
+            write()
+        return plan
+
+    def _writes_of(self, plan: Plan) -> Iterator[Callable[[], None]]:
+        for body in plan.applies:
+            yield partial(self._apply, copy.deepcopy(dict(body)))
+        for scale in plan.scales:
+            yield partial(self._scale, scale.deployment, scale.replicas)
+        for delete in plan.deletes:
+            yield partial(self._delete, delete)
+        if plan.status is not None:
+            yield partial(self._put_status, copy.deepcopy(dict(plan.status)))
+        for event in plan.events:
+            yield partial(self.events.append, f"{event.type} {event.reason}")
+
+    def settle(self, *, seconds: float = 3600, tick: float = 1) -> Plan:
+        """Passes, pods and time in turns until nothing more happens."""
+        for _ in range(int(seconds / tick)):
+            plan = self.one_pass()
+            changed = self.play_pods()
+            if not plan.writes and not changed and plan.requeue_after is None:
+                return plan
+            self.wait(tick)
+        raise AssertionError(f"not settled: {self.resource.get('status', {}).get('message')}")
+
+    # --- what the controllers and the kubelet do -----------------------------------------
+
+    def play_pods(self) -> bool:
+        """Makes the pods of every Deployment what its replicas say; True if any changed."""
+        before = copy.deepcopy(self.pods)
+        for name, deployment in self.deployments.items():
+            labels = deployment["spec"]["template"]["metadata"]["labels"]
+            revision = labels[naming.REVISION_LABEL]
+            for index in range(max(deployment["spec"]["replicas"], len(self.pods))):
+                pod_name = f"{name}-{index}"
+                if index >= deployment["spec"]["replicas"]:
+                    self.pods.pop(pod_name, None)
+                    continue
+                trouble = self.container(revision)
+                self.pods[pod_name] = make_pod(
+                    pod_name,
+                    ready=trouble is None,
+                    containers=[trouble] if trouble else [],
+                    labels=labels,
+                )
+            ready = sum(is_ready(pod) for pod in self.pods_of(revision))
+            deployment["status"] = {"availableReplicas": ready} if ready else {}
+        return before != self.pods
+
+    # --- questions -----------------------------------------------------------------------
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.resource["status"]
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        (found,) = (c for c in self.status["conditions"] if c["type"] == kind)
+        return found["status"], found["reason"]
+
+    def serving(self) -> str | None:
+        return self.service["spec"]["selector"][naming.REVISION_LABEL] if self.service else None
+
+    def serving_version(self) -> str | None:
+        return self.version_of(self.serving())
+
+    def version_of(self, revision: str | None) -> str | None:
+        return next(
+            (
+                history["data"]["version"]
+                for history in self.histories.values()
+                if history["metadata"]["labels"][naming.REVISION_LABEL] == revision
+            ),
+            None,
+        )
+
+    def replicas_by_version(self) -> dict[str | None, int]:
+        return {
+            self.version_of(deployment["metadata"]["labels"][naming.REVISION_LABEL]): deployment[
+                "spec"
+            ]["replicas"]
+            for deployment in self.deployments.values()
+        }
+
+    def pods_of(self, revision: str) -> list[dict[str, Any]]:
+        return [
+            pod
+            for pod in self.pods.values()
+            if pod["metadata"]["labels"][naming.REVISION_LABEL] == revision
+        ]
+
+    def serving_pods(self) -> list[dict[str, Any]]:
+        revision = self.serving()
+        return self.pods_of(revision) if revision else []
+
+    # --- the API server ------------------------------------------------------------------
+
+    def _resolved(self, source: ModelSource) -> Resolution:
+        version = source.uri.rsplit("/", 1)[1]
+        model = ResolvedModel(source.uri, version, source.sha256 or digest_of(version))
+        return Resolution(source, model)
+
+    def _apply(self, body: dict[str, Any]) -> None:
+        kind, name = body["kind"], body["metadata"]["name"]
+        self.writes.append(f"apply {kind}")
+        self._serial += 1
+        body["metadata"]["uid"] = f"{kind}-{self._serial}"
+        if kind == "Service":
+            self._check_switch(body)
+            self.service = body
+        elif kind == "ControllerRevision":
+            self.histories[name] = body
+        else:
+            live = self.deployments.get(name, {"spec": {"replicas": 1}})
+            body["spec"]["replicas"] = live["spec"]["replicas"]
+            body["status"] = live.get("status", {})
+            self.deployments[name] = body
+
+    def _delete(self, delete: Delete) -> None:
+        objects = self.deployments if delete.kind == "Deployment" else self.histories
+        assert objects[delete.name]["metadata"]["uid"] == delete.uid
+        if delete.kind == "Deployment" and objects[delete.name]["spec"]["replicas"]:
+            raise InvariantBroken(f"{delete.name} has pods and is deleted")
+        del objects[delete.name]
+        self.writes.append(f"delete {delete.kind}")
+
+    def _put_status(self, status: dict[str, Any]) -> None:
+        if sum(weight["weight"] for weight in status.get("traffic", [])) not in (0, 100):
+            raise InvariantBroken(f"weights do not sum to 100: {status['traffic']}")
+        self.resource["status"] = status
+        self.writes.append("status")
+
+    def _check_switch(self, body: dict[str, Any]) -> None:
+        revision = body["spec"]["selector"][naming.REVISION_LABEL]
+        if revision == self.serving():
+            return
+        wanted = self.resource["spec"].get("replicas", 1)
+        ready = sum(is_ready(pod) for pod in self.pods_of(revision))
+        serving = sum(is_ready(pod) for pod in self.serving_pods())
+        if ready < max(wanted, serving):
+            raise InvariantBroken(
+                f"traffic to {ready} ready pods, {wanted} wanted, {serving} serve"
+            )
+
+    def _scale(self, name: str, replicas: int) -> None:
+        self.writes.append("scale")
+        deployment = self.deployments[name]
+        revision = deployment["metadata"]["labels"][naming.REVISION_LABEL]
+        if revision == self.serving() and replicas < self.resource["spec"].get("replicas", 1):
+            raise InvariantBroken(f"{name} serves and is scaled to {replicas}")
+        deployment["spec"]["replicas"] = replicas
