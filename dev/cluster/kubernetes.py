@@ -65,11 +65,13 @@ class Recipe:
     def ldflags(self) -> str:
         """Strips the programs, and sets the version that they report."""
         major, minor, _ = self.version.split(".")
-        prefix = "-X k8s.io/kubernetes/vendor/k8s.io/component-base/version"
-        return (
-            f"-s -w {prefix}.gitVersion=v{self.version} {prefix}.gitMajor={major} "
-            f"{prefix}.gitMinor={minor} {prefix}.gitTreeState=clean"
-        )
+        values = {"gitVersion": f"v{self.version}", "gitMajor": major, "gitMinor": minor,
+                  "gitTreeState": "clean"}  # fmt: skip
+        # Vendored packages go by this prefix; servers report the one, clients the other.
+        vendored = "k8s.io/kubernetes/vendor/k8s.io"
+        packages = (f"{vendored}/component-base/version", f"{vendored}/client-go/pkg/version")
+        named = [f"-X {p}.{name}={value}" for p in packages for name, value in values.items()]
+        return " ".join(["-s", "-w", *named])
 
     @property
     def digest(self) -> str:

@@ -89,9 +89,7 @@ class LocalCluster:
         api = self._api(facts)
         if not api.is_ready():
             return [*found, "the API server is not ready"]
-        described = api.get_object(f"/api/v1/nodes/{self.layout.name}") or {}
-        conditions = described.get("status", {}).get("conditions", [])
-        if not any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+        if not self._node_is_ready(api):
             found.append("the node is not Ready")
         return found
 
@@ -146,9 +144,12 @@ class LocalCluster:
             self._create(programs)
         elif plan.action is Action.RESTART:
             with step(f"starting again what died: {', '.join(plan.dead)}", 5):
+                since = time.time()
                 for name in plan.dead:
                     self._start(name, programs)
-                self._wait_for(self._node_problems(since=time.time()))
+                self._wait_for(self._control_plane_problems)
+                self._wait_for(self._lease_problems(since))
+                self._wait_for(self._node_problems)
         else:
             self._wait_for(self.problems)
 
@@ -162,14 +163,13 @@ class LocalCluster:
                 self._start(name, programs)
             self._wait_for(self._control_plane_problems)
         with step("starting the node", 8):
-            since = time.time()
             self._start("containerd", programs)
             self._wait_for(self._containerd_problems)
             self.load_image(PAUSE_IMAGE, "made here", pause.archive(PAUSE_IMAGE))
             self._start("kubelet", programs)
             self._wait_for(self._node_is_absent)  # kube-proxy asks for it only ever more seldom
             self._start("kube-proxy", programs)
-            self._wait_for(self._node_problems(since))
+            self._wait_for(self._node_problems)
         facts = self._ports()
         replace(facts, boot=boot_id(), build=kubernetes.RECIPE.name).write(self.layout)
 
@@ -242,27 +242,32 @@ class LocalCluster:
         found = self._api(self._ports()).get_object(f"/api/v1/nodes/{self.layout.name}")
         return [] if found else ["the kubelet has not registered the node"]
 
-    def _node_problems(self, since: float) -> Callable[[], list[str]]:
-        """The node's: its lease renewed after `since`, Services and service accounts working."""
+    def _node_problems(self) -> list[str]:
+        """The node's: Ready, and Services and service accounts working."""
+        api = self._api(self._ports())
+        if not self._node_is_ready(api):
+            return ["the node is not Ready"]
+        account = api.get_object("/api/v1/namespaces/default/serviceaccounts/default")
+        if not (account or {}).get("secrets"):
+            return ["the controllers have made no service account yet"]
+        return [] if self._service_answers() else ["Services do not answer yet"]
+
+    def _lease_problems(self, since: float) -> Callable[[], list[str]]:
+        """A Ready that the former kubelet has left behind says nothing: its Lease must be new."""
+        path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{self.layout.name}"
+        begun = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
 
         def problems() -> list[str]:
-            api = self._api(self._ports())
-            lease = api.get_object(
-                "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/" + self.layout.name
-            )
-            renewed = str((lease or {}).get("spec", {}).get("renewTime", ""))
-            if renewed < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since)):
-                return ["the kubelet has not reported yet"]
-            described = api.get_object(f"/api/v1/nodes/{self.layout.name}") or {}
-            conditions = described.get("status", {}).get("conditions", [])
-            if not any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
-                return ["the node is not Ready"]
-            account = api.get_object("/api/v1/namespaces/default/serviceaccounts/default")
-            if not (account or {}).get("secrets"):
-                return ["the controllers have made no service account yet"]
-            return [] if self._service_answers() else ["Services do not answer yet"]
+            lease = self._api(self._ports()).get_object(path) or {}
+            renewed = str(lease.get("spec", {}).get("renewTime", ""))
+            return [] if renewed >= begun else ["the kubelet has not reported yet"]
 
         return problems
+
+    def _node_is_ready(self, api: ApiServer) -> bool:
+        described = api.get_object(f"/api/v1/nodes/{self.layout.name}") or {}
+        conditions = described.get("status", {}).get("conditions", [])
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
     def _service_answers(self) -> bool:
         """Whether kube-proxy has made the API server's Service reachable."""
