@@ -1,0 +1,156 @@
+"""Every error this package raises on purpose, and what each one leads to.
+
+Whoever raises one of these writes the sentence that a person will read: what is wrong and what to
+do about it. `termination` turns the first family into an exit status, `problems` turns the second
+into an HTTP answer.
+
+    StartupError                 the process ends with `exit_status`
+    ├── SettingsError            2  a setting or an argument is wrong
+    ├── ArtifactRefused          3  the model's bytes are not to be served; a retry changes nothing
+    │   ├── DigestMismatch          the bytes are not those that were asked for
+    │   ├── ManifestRefused         model.json is missing or does not say what it must
+    │   └── WeightsRefused          the weights are not readable, not finite, or do not fit
+    ├── ModelNotFound            4  the registry has no such model; a retry changes nothing
+    └── SourceUnreachable        5  the registry did not answer as it should; a retry may help
+
+    RequestError                 the client gets `status` as application/problem+json
+    ├── NotAnImage               400
+    ├── MalformedRequest         400
+    ├── BodyTimeout              408
+    ├── BodyTooLarge             413
+    ├── TooManyPixels            413
+    ├── TooManyImages            413
+    ├── UnsupportedMediaType     415
+    ├── NoImage                  422
+    └── Unavailable              503  with Retry-After
+        ├── NotReady                  the model is still loading
+        ├── Overloaded                the queue is full
+        └── PredictionTimeout         the answer took longer than a request may
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class StartupError(Exception):
+    """The process cannot do its work; its text is the sentence that the user reads."""
+
+    exit_status: ClassVar[int]
+
+
+class SettingsError(StartupError):
+    """A setting or an argument is wrong."""
+
+    exit_status = 2
+
+
+class ArtifactRefused(StartupError):
+    """The artifact must not be served."""
+
+    exit_status = 3
+
+
+class DigestMismatch(ArtifactRefused):
+    """The artifact's bytes have another digest than the one asked for."""
+
+
+class ManifestRefused(ArtifactRefused):
+    """`model.json` is missing, unreadable, or says something that cannot be served."""
+
+
+class WeightsRefused(ArtifactRefused):
+    """The weights are unreadable, not finite, or do not fit the architecture."""
+
+
+class ModelNotFound(StartupError):
+    """The registry does not have the model."""
+
+    exit_status = 4
+
+
+class SourceUnreachable(StartupError):
+    """The registry or its store could not be reached, or refused to talk to us."""
+
+    exit_status = 5
+
+
+class RequestError(Exception):
+    """A request that cannot be answered with a prediction; its text is the problem's `detail`."""
+
+    status: ClassVar[int]
+    slug: ClassVar[str]
+    title: ClassVar[str]
+
+
+class NotAnImage(RequestError):
+    """The bytes do not decode as a picture."""
+
+    status, slug, title = 400, "not-an-image", "Not an image"
+
+
+class MalformedRequest(RequestError):
+    """The body does not have the form that its Content-Type announces."""
+
+    status, slug, title = 400, "malformed-request", "Malformed request"
+
+
+class BodyTimeout(RequestError):
+    """The body did not arrive in time."""
+
+    status, slug, title = 408, "body-timeout", "Request timeout"
+
+
+class BodyTooLarge(RequestError):
+    """The body has more bytes than are read."""
+
+    status, slug, title = 413, "body-too-large", "Body too large"
+
+
+class TooManyPixels(RequestError):
+    """The picture's header announces more pixels than are decoded."""
+
+    status, slug, title = 413, "too-many-pixels", "Picture too large"
+
+
+class TooManyImages(RequestError):
+    """The form has more pictures than one request may."""
+
+    status, slug, title = 413, "too-many-images", "Too many pictures"
+
+
+class UnsupportedMediaType(RequestError):
+    """The Content-Type is not one that is read."""
+
+    status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
+
+
+class NoImage(RequestError):
+    """The form is well made and holds no picture."""
+
+    status, slug, title = 422, "no-image", "No image in the form"
+
+
+class Unavailable(RequestError):
+    """The request is good and can be sent again after `retry_after` seconds."""
+
+    status = 503
+    retry_after: ClassVar[int] = 1
+
+
+class NotReady(Unavailable):
+    """The model is not loaded yet."""
+
+    slug, title = "not-ready", "Not ready"
+
+
+class Overloaded(Unavailable):
+    """The queue in front of the model is full."""
+
+    slug, title = "overloaded", "Overloaded"
+
+
+class PredictionTimeout(Unavailable):
+    """The prediction was not done within the request's time."""
+
+    slug, title = "prediction-timeout", "Prediction took too long"

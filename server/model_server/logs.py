@@ -1,0 +1,54 @@
+"""Logs: one JSON object per line on standard error, by structlog, uvicorn's and mlflow's included.
+
+`main` and `fetch` configure it once, before anything else.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+
+def configure(level: str = "INFO", environment: str = "production") -> None:
+    """Send every log line of this process to standard error, from `level` on."""
+    number = logging.getLevelNamesMapping()[level]
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _adding(environment=environment),
+    ]
+    renderers: list[Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if environment == "development"
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    )
+    structlog.configure(
+        processors=[*shared, *renderers],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    # Others' libraries speak up only when something is wrong: what happens here, we log ourselves.
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    # A malformed form is the client's doing, and answered as such.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+
+def _adding(**fields: str) -> Callable[[Any, str, EventDict], EventDict]:
+    def add(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        event.update(fields)
+        return event
+
+    return add

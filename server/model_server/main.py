@@ -1,0 +1,46 @@
+"""The command `model-serve`: reads the settings and serves until it is told to end.
+
+Exit statuses: 0 ended as asked, 2 a setting is wrong, 3 the artifact is refused. Each but 0 leaves
+one sentence in the log and in the termination message.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_server import __version__, logs, serve, settings, termination
+from model_server.arguments import Arguments
+from model_server.errors import StartupError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the server and return the process's exit status."""
+    logs.configure()
+    try:
+        arguments = _parser().parse_args(argv)
+        loaded = settings.load(
+            model_path=arguments.artifact, host=arguments.host, port=arguments.port
+        )
+        logs.configure(loaded.log_level, loaded.environment)
+        return serve.run(loaded)
+    except StartupError as error:
+        return termination.explain(error)
+
+
+def _parser() -> Arguments:
+    parser = Arguments(
+        prog="model-serve",
+        description="Serve one image classifier over HTTP.",
+        epilog="Everything else is set by the environment: docs/server.md lists it.",
+    )
+    parser.add_argument("--artifact", type=Path, metavar="DIR", help="default: $MODEL_PATH, /model")
+    parser.add_argument("--host", help="address to listen on; default: $HOST, 0.0.0.0")
+    parser.add_argument("--port", type=int, help="port to listen on; default: $PORT, 8000")
+    parser.add_argument("--version", action="version", version=f"model-serve {__version__}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

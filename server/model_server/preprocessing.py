@@ -1,0 +1,91 @@
+"""From a picture's bytes to the network's input, the same way as in training.
+
+`prediction` calls this in an inference thread. The order is the contract with the training
+package, held by tests/contract: decode, turn as EXIF says, convert to RGB, resize without keeping
+the aspect ratio (Pillow's antialiased bilinear on 8 bits), divide by 255, subtract the mean,
+divide by the standard deviation, channels first.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from model_server.artifact import Input
+from model_server.errors import NotAnImage, TooManyPixels
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+FloatArray: TypeAlias = NDArray[np.float32]
+
+Image.MAX_IMAGE_PIXELS = None  # decode() has a limit of its own, which answers instead of warning
+
+# What Pillow's decoders raise on corrupt bytes; they document no common base.
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    AttributeError,
+    struct.error,
+    zlib.error,
+)
+
+
+def decode(data: bytes, max_pixels: int) -> Image.Image:
+    """Return the picture in `data` as upright RGB.
+
+    The header's dimensions are judged before a pixel is decoded. Of an animation, the first frame.
+
+    Raises:
+        NotAnImage: `data` is no JPEG, PNG or WebP, or is damaged.
+        TooManyPixels: width times height is above `max_pixels`.
+
+    """
+    if not data:
+        raise NotAnImage("The picture is empty: send the bytes of a JPEG, PNG or WebP file.")
+    try:
+        picture = Image.open(BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise NotAnImage("The bytes are not a JPEG, PNG or WebP picture.") from error
+    except _DECODING_ERRORS as error:
+        raise NotAnImage("The picture's header is damaged.") from error
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise TooManyPixels(
+            f"The picture has {width} x {height} pixels, more than the {max_pixels} that are"
+            " decoded: send a smaller one."
+        )
+    try:
+        return ImageOps.exif_transpose(picture).convert("RGB")
+    except _DECODING_ERRORS as error:
+        raise NotAnImage(
+            f"The {picture.format} picture is damaged or incomplete: it cannot be decoded."
+        ) from error
+
+
+class Preprocessor:
+    """Turns decoded pictures into what one model's network takes."""
+
+    def __init__(self, spec: Input) -> None:
+        self._size = (spec.width, spec.height)
+        self._mean = np.array(spec.mean, dtype=np.float32)
+        self._std = np.array(spec.std, dtype=np.float32)
+
+    def __call__(self, picture: Image.Image) -> FloatArray:
+        """Map an RGB picture of any size to 3 x H x W float32, normalised."""
+        resized = picture.resize(self._size, Image.Resampling.BILINEAR)
+        pixels = np.asarray(resized, dtype=np.float32)
+        pixels /= np.float32(255)
+        pixels -= self._mean
+        pixels /= self._std
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -1,0 +1,81 @@
+"""Errors as clients see them: application/problem+json (RFC 9457), with the request's id.
+
+`app` installs the handlers; `telemetry` uses `problem` for what nobody foresaw.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from model_server.errors import RequestError, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """The shape of every error."""
+
+    type: str
+    """A name for the kind of problem that does not change: `urn:cv-factory:problem:overloaded`."""
+    title: str
+    status: int
+    detail: str
+    """What is wrong with this request and what to do, in one sentence."""
+    request_id: str
+
+
+def problem(
+    status: int,
+    slug: str,
+    title: str,
+    detail: str,
+    request_id: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return the answer for one problem."""
+    body = {
+        "type": f"urn:cv-factory:problem:{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    return Response(json.dumps(body), status, headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error as a problem."""
+    app.add_exception_handler(RequestError, _request_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+
+
+async def _request_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestError):
+        raise error
+    request.state.log["problem"] = error.slug
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else None
+    return problem(
+        error.status, error.slug, error.title, str(error), request.state.request_id, headers
+    )
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    """Answer what the router refuses: unknown paths and wrong methods."""
+    if not isinstance(error, HTTPException):
+        raise error
+    title = HTTPStatus(error.status_code).phrase
+    detail = {
+        404: f"There is nothing at {request.url.path}: GET / lists what there is.",
+        405: f"{request.url.path} does not take {request.method}: the Allow header has what it does"
+        " take.",
+    }.get(error.status_code, str(error.detail))
+    slug = title.lower().replace(" ", "-")
+    return problem(error.status_code, slug, title, detail, request.state.request_id, error.headers)

@@ -1,0 +1,115 @@
+"""Downloading a registered model's files from MLflow. `fetch` is the only caller.
+
+Nothing is resolved here: the URI names one version, or one run's folder, and what arrives is
+verified by its digest afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+# Before mlflow is imported: a pod reports to nobody, and an unreachable registry is said within
+# seconds, since Kubernetes itself tries again. The user's own values win.
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import requests  # noqa: E402
+from mlflow.artifacts import download_artifacts  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+
+from model_server.errors import ModelNotFound, SettingsError, SourceUnreachable  # noqa: E402
+
+_VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[0-9]+)")
+_RUN = re.compile(r"runs:/[0-9a-f]{32}/.+")
+
+
+def download(uri: str, into: Path) -> Path:
+    """Return the folder below `into` that holds the files of `uri`.
+
+    Raises:
+        SettingsError: `uri` is not of a kind that is fetched, or no registry is named.
+        ModelNotFound: the registry has no such model, or its files are gone.
+        SourceUnreachable: the registry or its store did not answer as it should.
+
+    """
+    version, run = _VERSION.fullmatch(uri), _RUN.fullmatch(uri)
+    if not (version or run):
+        raise SettingsError(
+            f"The URI {uri!r} is not fetched: name one version as models:/NAME/VERSION, or a run's"
+            " folder as runs:/ID/PATH."
+        )
+    registry = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not registry.startswith(("http://", "https://")):
+        raise SettingsError(
+            "MLFLOW_TRACKING_URI does not name a registry: set it to an http:// or https:// URL."
+        )
+    try:
+        # Downloading models:/ itself would add a file of MLflow's own, and with it another digest.
+        source = (
+            MlflowClient().get_model_version_download_uri(version["name"], version["version"])
+            if version
+            else uri
+        )
+        folder = Path(download_artifacts(artifact_uri=source, dst_path=str(into)))
+    except MlflowException as error:
+        raise _explained(error, uri, registry) from error
+    except requests.HTTPError as error:
+        raise _http_error(error, uri, registry) from error
+    except requests.RequestException as error:
+        raise _unreachable(error, registry) from error
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise _gone(uri, registry)
+    return folder
+
+
+def _explained(
+    error: MlflowException, uri: str, registry: str
+) -> ModelNotFound | SourceUnreachable:
+    if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        return ModelNotFound(
+            f"There is no {uri} in the registry at {registry}: register it, or correct the URI."
+        )
+    if error.error_code in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
+        return _forbidden(registry)
+    return _unreachable(error, registry)
+
+
+def _http_error(
+    error: requests.HTTPError, uri: str, registry: str
+) -> ModelNotFound | SourceUnreachable:
+    status = error.response.status_code if error.response is not None else 0
+    if status == 404:
+        return _gone(uri, registry)
+    if status in (401, 403):
+        return _forbidden(registry)
+    return _unreachable(error, registry)
+
+
+def _gone(uri: str, registry: str) -> ModelNotFound:
+    return ModelNotFound(
+        f"{uri} is registered at {registry}, but its files are not in the store: register it again."
+    )
+
+
+def _forbidden(registry: str) -> SourceUnreachable:
+    return SourceUnreachable(
+        f"The registry at {registry} refuses the credentials: correct MLFLOW_TRACKING_USERNAME and"
+        " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+    )
+
+
+def _unreachable(error: Exception, registry: str) -> SourceUnreachable:
+    reason = " ".join(str(error).split())[:300]
+    return SourceUnreachable(
+        f"The registry at {registry} does not answer as it should ({reason}): check the address"
+        " and that it is up; this is tried again."
+    )

@@ -1,0 +1,153 @@
+"""The process: listens, loads the model, serves, and ends without losing a request.
+
+`main` calls `run`. On SIGTERM the process stops being ready at once and answers for
+DRAIN_SECONDS more, each answer closing its connection; then it stops listening, finishes what is
+in flight and ends. Ctrl-C, or a second signal, skips the drain; one more signal cuts off what is
+in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import socket
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+import uvloop
+
+from model_server import termination
+from model_server.app import create_app
+from model_server.connections import TimedProtocol
+from model_server.errors import SettingsError, StartupError
+from model_server.lifecycle import Lifecycle, Phase
+from model_server.metrics import Metrics
+from model_server.model import Model
+from model_server.settings import Settings
+from model_server.workers import Workers
+
+_BACKLOG = 2048
+
+log = structlog.get_logger()
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to end, and return the process's exit status.
+
+    Raises:
+        SettingsError: the address cannot be listened on.
+
+    """
+    listener = _listen(settings)
+    workers = Workers(queue_size=settings.queue_size, threads=settings.inference_threads)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        status = runner.run(_serve(settings, listener, workers))
+    workers.close()
+    if workers.pending:
+        log.warning("predictions were cut off by the end of the process", count=workers.pending)
+        os._exit(status)  # their threads would keep the process for as long as they run
+    return status
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Bind before anything slow, so that a port in use is said at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise SettingsError(
+            f"{settings.host} port {settings.port} cannot be listened on ({error.strerror}): name"
+            " another by HOST and PORT, or --host and --port."
+        ) from error
+
+
+async def _serve(settings: Settings, listener: socket.socket, workers: Workers) -> int:
+    lifecycle, metrics = Lifecycle(), Metrics()
+    server = _Server(
+        uvicorn.Config(
+            create_app(settings, lifecycle, workers, metrics),
+            http=TimedProtocol,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=settings.keep_alive_seconds,
+            timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds),
+        )
+    )
+    _end_on_signals(server, lifecycle, settings.drain_seconds)
+    log.info("listening", host=settings.host, port=listener.getsockname()[1])
+    loading = asyncio.create_task(_load(settings, workers))
+    loading.add_done_callback(lambda task: _take(task, server, lifecycle, metrics))
+    await server.serve(sockets=[listener])
+    try:
+        await loading
+    except StartupError as error:
+        return termination.explain(error)
+    log.info("ended")
+    return 0
+
+
+async def _load(settings: Settings, workers: Workers) -> Model:
+    def load() -> Model:
+        from model_server.loading import load_model  # noqa: PLC0415 - torch: /health is not to wait
+
+        return load_model(settings, workers)
+
+    return await asyncio.to_thread(load)
+
+
+def _take(
+    task: asyncio.Task[Model], server: _Server, lifecycle: Lifecycle, metrics: Metrics
+) -> None:
+    """Become ready with the loaded model; a failure, which `_serve` explains, ends the server."""
+    if task.cancelled() or task.exception() is not None:
+        server.should_exit = True
+        return
+    model = task.result()
+    metrics.identify(model.identity)
+    lifecycle.loaded(model)
+    log.info("ready", sha256=model.digest, engine=model.engine, **model.identity.labels())
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with the signals left to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def cut_off(self) -> None:
+        """End every connection now, answered or not."""
+        self.force_exit = True
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+def _end_on_signals(server: _Server, lifecycle: Lifecycle, drain_seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        lifecycle.end(drain=False)
+        server.should_exit = True
+
+    def on_signal(number: signal.Signals) -> None:
+        if lifecycle.phase is Phase.STOPPING:
+            log.warning("cutting off what is in flight", signal=number.name)
+            server.cut_off()
+        elif number is signal.SIGTERM and lifecycle.phase is Phase.READY and drain_seconds > 0:
+            log.info("draining", signal=number.name, seconds=drain_seconds)
+            lifecycle.end(drain=True)
+            loop.call_later(drain_seconds, stop)
+        else:
+            log.info("stopping", signal=number.name)
+            stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)

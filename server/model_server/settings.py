@@ -1,0 +1,100 @@
+"""The process's settings: one object, read from the environment once, at start-up.
+
+`main` reads it for the server; `fetch` has arguments of its own and reads none of this. Every
+field is set by the environment variable of its name in capitals (`MODEL_PATH`, `DRAIN_SECONDS`);
+an empty variable counts as not set. docs/server.md has the same list for users.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model_server.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """What the server can be told."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore")
+
+    model_path: Path = Path("/model")
+    """The artifact's folder: `model.json` and the weights file that it names."""
+
+    model_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """The artifact's digest, 64 lower-case hex digits; other bytes are refused. None: any."""
+
+    model_name: str | None = None
+    """The name that answers, logs and metrics carry. None: the one in `model.json`."""
+
+    model_version: str = "local"
+    """The registered version that answers, logs and metrics carry."""
+
+    revision: str = "local"
+    """The deployment's revision id that answers, logs and metrics carry."""
+
+    environment: str = "production"
+    """Where this runs, in every log line. `development` prints logs for eyes, not as JSON."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least that is logged. Requests are INFO; probes and metrics' readings are DEBUG."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a pod's server is reached on the pod's address
+    """The address to listen on."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    """The port to listen on. 0 takes a free one and logs it."""
+
+    drain_seconds: float = Field(default=15.0, ge=0, le=3600)
+    """How long requests are still answered after SIGTERM. 0 stops listening at once."""
+
+    request_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """How long one request may take, body and queue included; also the last wait at the end."""
+
+    body_timeout_seconds: float = Field(default=10.0, gt=0, le=3600)
+    """How long a request's body may take to arrive."""
+
+    connection_max_age_seconds: float = Field(default=15.0, gt=0)
+    """The first answer on a connection older than this closes it, so that a switch reaches all."""
+
+    keep_alive_seconds: int = Field(default=75, ge=1)
+    """How long a connection may be idle before the server closes it."""
+
+    max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
+    """The longest body that is read, in bytes."""
+
+    max_image_pixels: int = Field(default=32_000_000, ge=1)
+    """The largest picture that is decoded, in pixels (width x height), by its header."""
+
+    max_images_per_request: int = Field(default=32, ge=1)
+    """How many pictures one form may hold."""
+
+    queue_size: int = Field(default=32, ge=0)
+    """How many requests may wait for an inference thread; one more is answered 503."""
+
+    inference_threads: int | None = Field(default=None, ge=1, le=256)
+    """How many requests are decoded and predicted at a time. None: one per CPU of the limit."""
+
+
+def load(**overrides: Any) -> Settings:
+    """Return the settings of the environment; `overrides` that are not None win.
+
+    Raises:
+        SettingsError: a value is wrong; the sentence names it, its value and what it means.
+
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    """Name the first wrong setting: one at a time is how they are mended."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]).upper()
+    reason = first["msg"][0].lower() + first["msg"][1:]
+    return f"The setting {name} is {first['input']!r}, but {reason}: correct it and start again."

@@ -1,0 +1,91 @@
+"""The weights of a verified artifact, loaded into the network that its manifest names.
+
+`loading` calls this once at start-up. Tensors only: a safetensors file, or a state dict read with
+`weights_only=True`, so no byte of an artifact is ever executed.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from model_server import architectures
+from model_server.artifact import Artifact
+from model_server.errors import WeightsRefused
+
+
+def load_network(artifact: Artifact) -> nn.Module:
+    """Return the artifact's network with its weights, in evaluation mode.
+
+    Raises:
+        WeightsRefused: the file is unreadable or is not a state dict of tensors, its names or
+            shapes do not fit the architecture, or a value is not finite.
+
+    """
+    network = architectures.build(artifact.manifest)
+    state = _read(artifact.weights)
+    _check_fit(state, network.state_dict())
+    _check_finite(state)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            tensors: dict[str, Tensor] = load_file(path)
+            return tensors
+        state: object = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        raise WeightsRefused(
+            f"{path.name} cannot be read as weights: export the model again."
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise WeightsRefused(
+            f"{path.name} holds more than tensors, and pickled code is never run: export the model"
+            " as safetensors, or save its state_dict() alone."
+        ) from error
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise WeightsRefused(
+            f"{path.name} is not a state dict of named tensors: save the model's state_dict()."
+        )
+    return state
+
+
+def _check_fit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Compare names, shapes and kinds of numbers before anything is copied."""
+    missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    if missing or unknown:
+        wrong = f"{missing[0]} is missing" if missing else f"{unknown[0]} is unknown"
+        raise WeightsRefused(
+            f"The weights do not fit the architecture in model.json: {wrong}"
+            f" ({len(missing)} missing, {len(unknown)} unknown); export the model again."
+        )
+    for name, tensor in wanted.items():
+        found = state[name]
+        if found.shape != tensor.shape or found.is_floating_point() != tensor.is_floating_point():
+            raise WeightsRefused(
+                f"The weights do not fit the architecture in model.json: {name} is"
+                f" {_kind(found)}, but {_kind(tensor)} is needed; export the model again."
+            )
+
+
+def _check_finite(state: Mapping[str, Tensor]) -> None:
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsRefused(
+                f"The weights hold NaN or infinite values in {name}: the training diverged; train"
+                " again and register that model."
+            )
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {'x'.join(map(str, tensor.shape)) or '()'}"

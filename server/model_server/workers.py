@@ -1,0 +1,73 @@
+"""The inference threads and the bounded queue in front of them.
+
+The HTTP routes hand every decode and prediction to these, so that the event loop only moves bytes
+and probes are answered at once however busy the threads are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from model_server.cpu_limit import available_cpus
+from model_server.errors import Overloaded
+
+T = TypeVar("T")
+
+
+class Workers:
+    """A fixed number of threads, and at most `queue_size` jobs that wait for one."""
+
+    def __init__(self, *, queue_size: int, threads: int | None = None) -> None:
+        self.threads = threads or max(1, math.floor(available_cpus()))
+        self._room = self.threads + queue_size
+        self._pending = 0
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="inference")
+
+    @property
+    def pending(self) -> int:
+        """The jobs that run or wait."""
+        return self._pending
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """Return what `job` returns, computed in one of the threads.
+
+        A caller that stops waiting takes its job out of the queue; one that runs, runs on.
+
+        Raises:
+            Overloaded: as many jobs wait as may.
+
+        """
+        with self._lock:
+            if self._pending >= self._room:
+                raise Overloaded(
+                    "More requests wait than are queued: send it again after Retry-After seconds."
+                )
+            self._pending += 1
+        future = self._executor.submit(job)
+        future.add_done_callback(self._done)
+        return await asyncio.wrap_future(future)
+
+    def run_in_each(self, job: Callable[[], T]) -> list[T]:
+        """Run `job` once in every thread, so that what a thread makes at first use is made."""
+        together = threading.Barrier(self.threads)
+
+        def once() -> T:
+            together.wait()
+            return job()
+
+        futures = [self._executor.submit(once) for _ in range(self.threads)]
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        """Drop what waits; what runs is not waited for."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _done(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._pending -= 1

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from model_server.errors import Overloaded
+from model_server.lifecycle import Lifecycle
+from model_server.loading import load_model
+from model_server.settings import Settings
+from model_server.workers import Workers
+from tests.server.artifacts import encode, make_picture
+
+JPEG = {"content": encode(make_picture()), "headers": {"content-type": "image/jpeg"}}
+
+
+@pytest.fixture
+def settings(artifact) -> Settings:
+    return Settings(
+        model_path=artifact, inference_threads=1, queue_size=1, request_timeout_seconds=20
+    )
+
+
+@pytest.fixture
+def gate(settings: Settings, workers: Workers, lifecycle: Lifecycle) -> Iterator[threading.Event]:
+    """Holds every prediction of the real model back until it is set."""
+    gate = threading.Event()
+    model = load_model(settings, workers)
+
+    def held_back(images):
+        gate.wait()
+        return model.predict(images)
+
+    lifecycle.loaded(replace(model, predict=held_back))
+    yield gate
+    gate.set()
+
+
+async def pending(workers: Workers, count: int) -> None:
+    async with asyncio.timeout(10):
+        while workers.pending != count:  # noqa: ASYNC110 - threads change it
+            await asyncio.sleep(0)
+
+
+async def test_a_full_queue_is_answered_503_with_retry_after_and_probes_are_not_held_up(
+    loading_client: httpx.AsyncClient, workers: Workers, gate: threading.Event
+):
+    accepted = [asyncio.create_task(loading_client.post("/predict", **JPEG)) for _ in range(2)]
+    await pending(workers, 2)
+    rejected = await loading_client.post("/predict", **JPEG)
+    assert rejected.status_code == 503
+    assert rejected.headers["retry-after"] == "1"
+    assert rejected.json()["type"] == "urn:cv-factory:problem:overloaded"
+    for probe in ("/health", "/ready", "/metrics"):
+        assert (await loading_client.get(probe)).status_code == 200
+    gate.set()
+    assert [response.status_code for response in await asyncio.gather(*accepted)] == [200, 200]
+    assert (await loading_client.post("/predict", **JPEG)).status_code == 200
+
+
+async def test_a_caller_that_stops_waiting_gives_its_place_in_the_queue_back():
+    workers = Workers(queue_size=1, threads=1)
+    gate = threading.Event()
+    running = asyncio.create_task(workers.run(gate.wait))
+    waiting = asyncio.create_task(workers.run(gate.wait))
+    await pending(workers, 2)
+    with pytest.raises(Overloaded):
+        await workers.run(gate.wait)
+    waiting.cancel()
+    await pending(workers, 1)
+    again = asyncio.create_task(workers.run(gate.wait))
+    await pending(workers, 2)
+    gate.set()
+    assert await running
+    assert await again
+    workers.close()
+
+
+def test_a_job_run_in_each_thread_runs_once_in_each():
+    workers = Workers(queue_size=0, threads=4)
+    assert len(set(workers.run_in_each(threading.get_ident))) == 4
+    workers.close()

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import re
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from model_server.lifecycle import Lifecycle
+from tests.server.artifacts import encode, make_picture
+
+JPEG = {"content": encode(make_picture()), "headers": {"content-type": "image/jpeg"}}
+MODEL = {"model_name": "cats-dogs", "model_version": "3", "revision": "0123456789"}
+
+
+async def samples(client: httpx.AsyncClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    text = (await client.get("/metrics")).text
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset({**MODEL, **labels}.items())
+
+
+async def test_health_answers_before_the_model_is_loaded_and_ready_does_not(
+    loading_client: httpx.AsyncClient,
+):
+    assert (await loading_client.get("/health")).json() == {"status": "ok"}
+    response = await loading_client.get("/ready")
+    assert response.status_code == 503
+    assert "still being verified" in response.json()["detail"]
+
+
+async def test_ready_names_the_model_and_its_digest(client: httpx.AsyncClient):
+    answer = (await client.get("/ready")).json()
+    assert answer["model"] == {"name": "cats-dogs", "version": "3", "revision": "0123456789"}
+    assert re.fullmatch("[0-9a-f]{64}", answer["sha256"])
+
+
+async def test_while_draining_ready_is_503_and_predictions_are_answered_closing(
+    client: httpx.AsyncClient, lifecycle: Lifecycle
+):
+    assert "connection" not in (await client.get("/health")).headers
+    lifecycle.end(drain=True)
+    ready = await client.get("/ready")
+    assert ready.status_code == 503
+    assert "draining" in ready.json()["detail"]
+    assert ready.headers["connection"] == "close"
+    prediction = await client.post("/predict", **JPEG)
+    assert prediction.status_code == 200
+    assert prediction.headers["connection"] == "close"
+
+
+async def test_requests_are_counted_by_method_path_and_status_with_the_model(
+    client: httpx.AsyncClient,
+):
+    for _ in range(3):
+        await client.post("/predict", **JPEG)
+    await client.post("/predict", content=b"x", headers={"content-type": "image/png"})
+    await client.get("/some/unknown/path")
+    found = await samples(client)
+    name = "http_requests_total"
+    assert found[key(name, method="POST", path="/predict", status="200")] == 3
+    assert found[key(name, method="POST", path="/predict", status="400")] == 1
+    assert found[key(name, method="GET", path="other", status="404")] == 1
+    duration = "http_request_duration_seconds"
+    assert found[key(f"{duration}_count", path="/predict")] == 4
+    assert found[key(f"{duration}_bucket", path="/predict", le="0.3")] == 4
+    assert found[key("http_requests_in_progress")] == 1  # the reading itself
+
+
+async def test_predictions_are_counted_by_class_and_their_inference_timed(
+    client: httpx.AsyncClient,
+):
+    pictures = [("file", ("a", encode(make_picture(seed)), "image/jpeg")) for seed in range(4)]
+    labels = [item["label"] for item in (await client.post("/predict", files=pictures)).json()]
+    found = await samples(client)
+    for label in set(labels):
+        assert found[key("prediction_class_total", **{"class": label})] == labels.count(label)
+    assert found[key("model_inference_time_seconds_count")] == 1
+    assert found[key("model_inference_time_seconds_sum")] > 0
+
+
+async def test_unknown_paths_and_methods_do_not_make_new_series(client: httpx.AsyncClient):
+    for number in range(5):
+        await client.get(f"/path-{number}")
+        await client.request(f"VERB{number}", "/predict")
+    series = [
+        dict(labels) for (name, labels) in await samples(client) if name == "http_requests_total"
+    ]
+    assert len(series) == 2
+
+
+async def test_unknown_paths_and_wrong_methods_are_problems(client: httpx.AsyncClient):
+    missing = await client.get("/nothing")
+    assert (missing.status_code, missing.headers["content-type"]) == (
+        404,
+        "application/problem+json",
+    )
+    wrong = await client.get("/predict")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert wrong.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_index_links_to_pages_that_are_there(client: httpx.AsyncClient):
+    links = (await client.get("/")).json()["links"]
+    assert set(links) == {"predict", "health", "ready", "metrics", "docs", "openapi"}
+    for name, path in links.items():
+        assert (await client.get(path)).status_code == (405 if name == "predict" else 200)
+
+
+async def test_the_docs_page_loads_everything_from_this_server(client: httpx.AsyncClient):
+    page = (await client.get("/docs")).text
+    assert "://" not in page
+    assets = re.findall(r'(?:src|href)="\./([^"]+)"', page)
+    assert len(assets) == 3
+    for asset in assets:
+        response = await client.get(f"/{asset}")
+        assert response.status_code == 200
+        assert response.content
+
+
+async def test_the_schema_is_of_a_version_that_the_packaged_docs_page_reads(
+    client: httpx.AsyncClient,
+):
+    schema = (await client.get("/openapi.json")).json()
+    script = (await client.get("/docs/assets/swagger-ui-bundle.js")).text
+    assert schema["openapi"].startswith("3.0.")
+    assert '"3.0."' in script
+    predict = schema["paths"]["/predict"]["post"]
+    assert set(predict["requestBody"]["content"]) == {
+        "multipart/form-data",
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+    }
+    assert set(predict["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
+    assert "application/problem+json" in predict["responses"]["503"]["content"]
