@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,8 +69,13 @@ def test_another_process_under_the_same_pid_is_neither_alive_nor_ended(
 
 
 def test_one_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path):
-    script = "trap '' TERM; echo ready; while :; do read -r _ < /dev/zero & wait; done"
-    process = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
+    script = (
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('ready', flush=True)\n"
+        "while True: signal.pause()"
+    )
+    command = [sys.executable, "-c", script]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
 
