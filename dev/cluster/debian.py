@@ -51,7 +51,8 @@ def install(packages: Mapping[str, str]) -> None:
             f"Debian packages are missing: run `sudo apt-get install {listed}` and try again."
         )
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    flags = ["-y", "--no-install-recommends", "--no-remove"]
+    # Another run of ours may be installing something at this moment: apt waits for it.
+    flags = ["-y", "--no-install-recommends", "--no-remove", "-o", "DPkg::Lock::Timeout=300"]
     with step(f"installing {listed}", 15 + 5 * len(wanted)):
         for command in (["update", "-q"], ["install", "-q", *flags, *wanted]):
             done = subprocess.run(
