@@ -30,6 +30,7 @@ from model_server.errors import ModelNotFound, SettingsError, SourceUnreachable 
 
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[0-9]+)")
 _RUN = re.compile(r"runs:/[0-9a-f]{32}/.+")
+_CLIENT_ERROR = re.compile(r"\b(?P<status>40[134]) Client Error")
 
 
 def download(uri: str, into: Path) -> Path:
@@ -60,56 +61,37 @@ def download(uri: str, into: Path) -> Path:
             else uri
         )
         folder = Path(download_artifacts(artifact_uri=source, dst_path=str(into)))
-    except MlflowException as error:
+    except (MlflowException, requests.RequestException) as error:
         raise _explained(error, uri, registry) from error
-    except requests.HTTPError as error:
-        raise _http_error(error, uri, registry) from error
-    except requests.RequestException as error:
-        raise _unreachable(error, registry) from error
     if not folder.is_dir() or not any(folder.iterdir()):
         raise _gone(uri, registry)
     return folder
 
 
-def _explained(
-    error: MlflowException, uri: str, registry: str
-) -> ModelNotFound | SourceUnreachable:
-    if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+def _explained(error: Exception, uri: str, registry: str) -> ModelNotFound | SourceUnreachable:
+    code = error.error_code if isinstance(error, MlflowException) else ""
+    # Failed downloads are gathered into one exception that keeps their texts alone.
+    refusal = _CLIENT_ERROR.search(str(error))
+    status = refusal["status"] if refusal else ""
+    if code == "RESOURCE_DOES_NOT_EXIST":
         return ModelNotFound(
             f"There is no {uri} in the registry at {registry}: register it, or correct the URI."
         )
-    if error.error_code in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
-        return _forbidden(registry)
-    return _unreachable(error, registry)
-
-
-def _http_error(
-    error: requests.HTTPError, uri: str, registry: str
-) -> ModelNotFound | SourceUnreachable:
-    status = error.response.status_code if error.response is not None else 0
-    if status == 404:
+    if status == "404":
         return _gone(uri, registry)
-    if status in (401, 403):
-        return _forbidden(registry)
-    return _unreachable(error, registry)
+    if code in ("PERMISSION_DENIED", "UNAUTHENTICATED") or status in ("401", "403"):
+        return SourceUnreachable(
+            f"The registry at {registry} refuses the credentials: correct MLFLOW_TRACKING_USERNAME"
+            " and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+        )
+    reason = " ".join(str(error).split())[:300]
+    return SourceUnreachable(
+        f"The registry at {registry} does not answer as it should ({reason}): check the address"
+        " and that it is up; this is tried again."
+    )
 
 
 def _gone(uri: str, registry: str) -> ModelNotFound:
     return ModelNotFound(
         f"{uri} is registered at {registry}, but its files are not in the store: register it again."
-    )
-
-
-def _forbidden(registry: str) -> SourceUnreachable:
-    return SourceUnreachable(
-        f"The registry at {registry} refuses the credentials: correct MLFLOW_TRACKING_USERNAME and"
-        " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
-    )
-
-
-def _unreachable(error: Exception, registry: str) -> SourceUnreachable:
-    reason = " ".join(str(error).split())[:300]
-    return SourceUnreachable(
-        f"The registry at {registry} does not answer as it should ({reason}): check the address"
-        " and that it is up; this is tried again."
     )
