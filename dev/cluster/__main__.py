@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from dev.cluster import kubernetes, paths
+from dev.cluster import controlplane, paths
 from dev.cluster.choice import Cluster, choose
 from dev.cluster.errors import ClusterError
 from dev.progress import duration, say
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     try:
         if chosen.verb == "build":
-            say(str(kubernetes.build()))
+            say(str(controlplane.prepare()))
         elif chosen.verb == "kubeconfig":
             say(str(choose().kubeconfig))
         elif chosen.verb == "forward":

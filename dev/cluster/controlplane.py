@@ -23,12 +23,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dev.cluster import components, kubernetes
+from dev.cluster import components, debian, kubernetes
 from dev.cluster.apiserver import ApiServer
 from dev.cluster.certificates import Authority, service_account_keys, write_kubeconfig
 from dev.cluster.errors import BinariesMissing, NotHealthy
 from dev.cluster.processes import start
 
+PACKAGES = {"etcd-server": "etcd", "openssl": "openssl"}
 READY_TIMEOUT = 60.0  # seconds; two are usual
 ATTEMPTS = 3  # a free port can be taken by another program before we listen on it
 
@@ -40,6 +41,12 @@ class Binaries:
     etcd: Path
     api_server: Path
     controller_manager: Path
+
+
+def prepare() -> Path:
+    """Installs and builds what a control plane needs; returns the folder of what was built."""
+    debian.install(PACKAGES)
+    return kubernetes.build()
 
 
 def find_binaries(environ: Mapping[str, str] = os.environ) -> Binaries:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from dev.cluster import cgroups, debian, kubernetes, network, node, pause
+from dev.cluster import cgroups, controlplane, debian, kubernetes, network, node, pause
 from dev.cluster.apiserver import ApiServer
 from dev.cluster.components import API_SERVICE, PAUSE_IMAGE
 from dev.cluster.containerd import Containerd
@@ -30,7 +30,7 @@ from dev.cluster.processes import Records, boot_id, end, record_of, start
 from dev.progress import say, step
 
 PACKAGES = {
-    "etcd-server": "etcd",
+    **controlplane.PACKAGES,
     "containerd": "containerd",
     "runc": "runc",
     "containernetworking-plugins": "/usr/lib/cni/bridge",
@@ -38,7 +38,6 @@ PACKAGES = {
     "conntrack": "conntrack",
     "iproute2": "ip",
     "busybox-static": "/bin/busybox",
-    "openssl": "openssl",
     "kmod": "modprobe",
 }
 DEMO_PORT = 8080
@@ -77,7 +76,6 @@ class LocalCluster:
         """Ends and removes all of it, as far as it is there."""
         with self._locked():
             self._clear_away()
-        (self.layout.state.parent / f"{self.layout.name}.lock").unlink(missing_ok=True)
 
     def problems(self) -> list[str]:
         """What is wrong with it, a sentence each; empty when it is healthy."""
@@ -131,9 +129,12 @@ class LocalCluster:
 
     def _plan(self) -> Plan:
         wanted = Facts(kubernetes.RECIPE.name, boot_id(), 0, 0)
-        facts = Facts.read(self.layout)
+        namespace = network.path(self.layout.namespace)
         return decide(
-            exists=self.layout.state.exists(), facts=facts, alive=self._alive(), wanted=wanted
+            exists=self.layout.state.exists() or namespace.exists(),  # the folder may be deleted
+            facts=Facts.read(self.layout),
+            alive=self._alive(),
+            wanted=wanted,
         )
 
     def _carry_out(self, plan: Plan, programs: Path) -> None:
