@@ -13,6 +13,8 @@ from model_operator import api
 
 Schema = dict[str, Any]
 
+NAME = f"{api.PLURAL}.{api.GROUP}"
+
 PRINTER_COLUMNS: tuple[Schema, ...] = (
     {"name": "Model", "type": "string", "jsonPath": ".spec.model.uri"},
     {"name": "Version", "type": "string", "jsonPath": ".status.stable.version"},
@@ -109,7 +111,7 @@ def custom_resource_definition() -> Schema:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{api.PLURAL}.{api.GROUP}"},
+        "metadata": {"name": NAME},
         "spec": {
             "group": api.GROUP,
             "scope": "Namespaced",

@@ -82,11 +82,7 @@ async def running(settings: Settings, queue: WorkQueue[Key]) -> AsyncIterator[No
         ),
         clock=lambda: datetime.now(UTC),
     )
-    informers = [
-        Informer(cluster, kind, namespace, queue.add)
-        for kind in CHILD_KINDS
-        for namespace in settings.namespaces or (None,)
-    ]
+    informers = [Informer(cluster, kind, queue.add) for kind in CHILD_KINDS]
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(informer.run()) for informer in informers]
@@ -132,8 +128,7 @@ async def operate(settings: Settings) -> None:
     async with running(settings, queue):
         await kopf.operator(
             registry=handlers(queue),
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
+            clusterwide=True,
             standalone=True,
             liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz"
             if settings.health_port

@@ -190,7 +190,6 @@ def deployment(resource: Resource, record: RevisionRecord) -> Body:
     The operator keeps the rollout's deadline itself; Kubernetes' own must only be larger than
     minReadySeconds.
     """
-    spec = resource.spec
     name = naming.revision_child(resource.name, record.revision)
     return {
         "apiVersion": "apps/v1",
@@ -202,14 +201,13 @@ def deployment(resource: Resource, record: RevisionRecord) -> Body:
             "revisionHistoryLimit": 0,
             "selector": {"matchLabels": naming.pod_selector(resource.name, record.revision)},
             "template": dict(record.pod_template),
-            **(
-                {
-                    "minReadySeconds": spec.min_ready_seconds,
-                    "progressDeadlineSeconds": spec.min_ready_seconds
-                    + spec.progress_deadline_seconds,
-                }
-                if spec
-                else {}
-            ),
+            **(_timing(resource.spec) if resource.spec else {}),
         },
     }
+
+
+def _timing(spec: api.ModelDeploymentSpec) -> Body:
+    deadline = spec.min_ready_seconds + spec.progress_deadline_seconds
+    timing = {"progressDeadlineSeconds": deadline}
+    # The API server leaves a zero out, so it is not asked for either.
+    return timing | ({"minReadySeconds": spec.min_ready_seconds} if spec.min_ready_seconds else {})

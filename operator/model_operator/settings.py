@@ -23,9 +23,6 @@ class Settings(BaseModel):
     server_image: str = Field(min_length=1)
     """Image of the model server for revisions whose spec names none."""
 
-    namespaces: tuple[str, ...] = ()
-    """Namespaces to watch, comma-separated; none means all of them."""
-
     tracking_uri: str | None = None
     """The MLflow server, for the operator and for the containers that fetch models."""
 
@@ -68,10 +65,6 @@ class Settings(BaseModel):
         for field in ("uri", "username", "password", "token"):
             if value := environment.get(f"MLFLOW_TRACKING_{field.upper()}"):
                 values[f"tracking_{field}"] = value
-        if namespaces := values.get("namespaces"):
-            values["namespaces"] = tuple(
-                name.strip() for name in str(namespaces).split(",") if name.strip()
-            )
         try:
             return cls.model_validate(values)
         except ValidationError as error:

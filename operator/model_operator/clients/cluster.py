@@ -7,6 +7,7 @@ here: a pass that fails is made again from fresh reads.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -51,13 +52,15 @@ def path(kind: str, namespace: str | None, name: str | None = None, sub: str | N
     return "/".join(part for part in (f"/{group}{scope}/{plural}", name, sub) if part)
 
 
-async def connect() -> Cluster:
-    """Logs in from inside a pod, else by the kubeconfig."""
+async def connect(kubeconfig: str | None = None) -> Cluster:
+    """Logs in by the kubeconfig that is named, else as a pod's service account, else by the
+    usual kubeconfig (KUBECONFIG, ~/.kube/config).
+    """
     configuration = client.Configuration()
-    try:
+    if kubeconfig or "KUBERNETES_SERVICE_HOST" not in os.environ:
+        await config.load_kube_config(kubeconfig, client_configuration=configuration)
+    else:
         config.load_incluster_config(configuration)
-    except config.ConfigException:
-        await config.load_kube_config(client_configuration=configuration)
     return Cluster(client.ApiClient(configuration))
 
 
@@ -87,7 +90,8 @@ class Cluster:
         while True:
             page = await self._json("GET", path(kind, namespace), query)
             # The items of a list do not say what they are.
-            items.extend({**item, "kind": kind} for item in page.get("items") or ())
+            identity = {"apiVersion": page["apiVersion"], "kind": kind}
+            items.extend({**identity, **item} for item in page.get("items") or ())
             if not (token := page["metadata"].get("continue")):
                 return items, page["metadata"]["resourceVersion"]
             query["continue"] = token

@@ -35,14 +35,11 @@ def owner_key(body: dict[str, Any]) -> Key | None:
 
 
 class Informer:
-    """Follows the children of one kind in one namespace, or in all."""
+    """Follows the children of one kind in all namespaces."""
 
-    def __init__(
-        self, cluster: Cluster, kind: str, namespace: str | None, notify: Callable[[Key], None]
-    ) -> None:
+    def __init__(self, cluster: Cluster, kind: str, notify: Callable[[Key], None]) -> None:
         self._cluster = cluster
         self._kind = kind
-        self._namespace = namespace
         self._notify = notify
         self._owners: dict[str, Key] = {}
         """By the child's uid."""
@@ -65,9 +62,7 @@ class Informer:
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
     async def _list(self) -> str:
-        items, version = await self._cluster.list(
-            self._kind, self._namespace, naming.MANAGED_SELECTOR
-        )
+        items, version = await self._cluster.list(self._kind, None, naming.MANAGED_SELECTOR)
         found = {
             item["metadata"]["uid"]: key for item in items if (key := owner_key(item)) is not None
         }
@@ -78,7 +73,7 @@ class Informer:
 
     async def _follow(self, version: str) -> str:
         """One watch, until the server closes it; returns where the next one starts."""
-        stream = self._cluster.watch(self._kind, self._namespace, naming.MANAGED_SELECTOR, version)
+        stream = self._cluster.watch(self._kind, None, naming.MANAGED_SELECTOR, version)
         async for event in stream:
             body = event["object"]
             version = body["metadata"]["resourceVersion"]

@@ -1,0 +1,76 @@
+"""A real API server, controller manager and CRD for the tests marked `api`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dev import tools
+from dev.cluster.controlplane import ControlPlane
+from model_operator import crd
+from model_operator.clients import cluster as cluster_client
+from model_operator.clients.cluster import Cluster
+from tests.operator.pod_player import PodPlayer
+
+Kubectl = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    with ControlPlane(controller_manager=True) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def kubectl(control_plane: ControlPlane) -> Kubectl:
+    """Runs kubectl against the control plane, with the CRD installed."""
+
+    def run(
+        *arguments: str, stdin: Any = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [tools.kubectl(), "--kubeconfig", control_plane.kubeconfig, *arguments],
+            input=None if stdin is None else yaml.safe_dump(stdin),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
+        return done
+
+    run("apply", "--server-side", "-f", "-", stdin=crd.custom_resource_definition())
+    run("wait", "--for=condition=Established", f"crd/{crd.NAME}", "--timeout=30s")
+    return run
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = f"test-{abs(hash(request.node.nodeid)) % 10**8}"
+    kubectl("create", "namespace", name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+async def cluster(control_plane: ControlPlane, kubectl: Kubectl) -> AsyncIterator[Cluster]:
+    connected = await cluster_client.connect(str(control_plane.kubeconfig))
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+async def pod_player(cluster: Cluster, namespace: str) -> AsyncIterator[PodPlayer]:
+    async with PodPlayer(cluster, namespace) as player:
+        yield player
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).resolve().parents[2]

@@ -1,0 +1,221 @@
+"""The operator against a real API server and controller manager."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from model_operator import api, reasons
+from model_operator.api import ModelSource
+from model_operator.clients.cluster import Cluster
+from model_operator.clients.events import ClusterEvents
+from model_operator.errors import ResolutionRefused
+from model_operator.observed import Defaults
+from model_operator.plan import Plan
+from model_operator.reconcile import Reconciler
+from model_operator.revisions import ResolvedModel
+from tests.operator.builders import crashed, digest_of
+from tests.operator.conftest import Kubectl
+from tests.operator.pod_player import PodPlayer
+
+pytestmark = pytest.mark.api
+
+DEADLINE_SECONDS = 60
+
+
+class ShelfRegistry:
+    """A registry that knows versions 1 to 8 of every model."""
+
+    async def resolve(self, source: ModelSource) -> ResolvedModel:
+        version = source.uri.rsplit("/", 1)[1]
+        if int(version) > 8:
+            raise ResolutionRefused(reasons.MODEL_NOT_FOUND, f"{source.uri} does not exist")
+        return ResolvedModel(source.uri, version, source.sha256 or digest_of(version))
+
+
+@pytest.fixture
+def reconciler(cluster: Cluster) -> Reconciler:
+    return Reconciler(
+        cluster=cluster,
+        registry=ShelfRegistry(),
+        emitter=ClusterEvents(cluster),
+        defaults=Defaults(server_image="example/server:1", tracking_uri="http://mlflow:5000"),
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+def manifest(namespace: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": api.API_VERSION,
+        "kind": api.KIND,
+        "metadata": {"name": "cats-dogs", "namespace": namespace},
+        "spec": {"model": {"uri": "models:/cats-dogs/1"}, "replicas": 2, **spec},
+    }
+
+
+async def eventually(check: Callable[[], Awaitable[bool]], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not await check():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_SECONDS} s: {what}"
+        await asyncio.sleep(0.1)
+
+
+async def reconcile_until(
+    reconciler: Reconciler, namespace: str, condition: tuple[str, str, str]
+) -> dict[str, Any]:
+    """Passes until a condition has a status and a reason; returns the resource."""
+    resource: dict[str, Any] = {}
+
+    async def holds() -> bool:
+        await reconciler.reconcile(namespace, "cats-dogs")
+        resource.update(await reconciler.cluster.get(api.KIND, namespace, "cats-dogs") or {})
+        conditions = resource.get("status", {}).get("conditions", ())
+        return condition in [(c["type"], c["status"], c["reason"]) for c in conditions]
+
+    await eventually(holds, str(condition))
+    return resource
+
+
+READY = (reasons.READY, "True", reasons.COMPLETE)
+
+
+async def test_a_rollout_on_a_real_api_server_ends_ready_and_then_writes_nothing(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str, pod_player: PodPlayer
+):
+    kubectl(
+        "apply",
+        "-f",
+        "-",
+        stdin=manifest(namespace, server={"resources": {"limits": {"cpu": "0.5"}}}),
+    )
+    await reconcile_until(reconciler, namespace, READY)
+    quick = {"type": "Standard", "scaleDownDelaySeconds": 20}
+    second = manifest(namespace, model={"uri": "models:/cats-dogs/2"}, strategy=quick)
+    kubectl("apply", "-f", "-", stdin=second)
+    resource = await reconcile_until(reconciler, namespace, READY)
+    assert resource["status"]["stable"]["version"] == "2"
+    for _ in range(3):
+        plan = await reconciler.reconcile(namespace, "cats-dogs")
+        assert not plan.writes, plan
+    row = kubectl("get", "md", "-n", namespace, "--no-headers").stdout
+    assert "models:/cats-dogs/2" in row
+    assert "Healthy" in row
+
+
+async def test_refused_bytes_are_told_in_one_sentence_and_the_old_version_serves(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str, pod_player: PodPlayer
+):
+    kubectl("apply", "-f", "-", stdin=manifest(namespace))
+    before = await reconcile_until(reconciler, namespace, READY)
+    sentence = "models:/cats-dogs/2 has sha256 aaa, expected bbb"
+    pod_player.state_of = lambda pod: (
+        {**crashed(3, sentence, name="fetch"), **_REST_OF_STATUS}
+        if any("models:/cats-dogs/2" in c["command"] for c in pod["spec"]["initContainers"])
+        else None
+    )
+    kubectl("apply", "-f", "-", stdin=manifest(namespace, model={"uri": "models:/cats-dogs/2"}))
+    after = await reconcile_until(
+        reconciler, namespace, (reasons.STALLED, "True", reasons.MODEL_REFUSED)
+    )
+    assert sentence in after["status"]["message"]
+    assert after["status"]["stable"]["revision"] == before["status"]["stable"]["revision"]
+    assert sentence in kubectl("get", "md", "-n", namespace).stdout
+    assert sentence in kubectl("describe", "md", "-n", namespace, "cats-dogs").stdout
+
+
+_REST_OF_STATUS = {"ready": False, "restartCount": 1, "imageID": ""}
+
+
+async def test_deleting_the_resource_removes_every_child(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str, pod_player: PodPlayer
+):
+    kubectl("apply", "-f", "-", stdin=manifest(namespace))
+    await reconcile_until(reconciler, namespace, READY)
+    kubectl("delete", "md", "cats-dogs", "-n", namespace)
+
+    async def nothing_is_left() -> bool:
+        lists = [
+            await reconciler.cluster.list(
+                kind, namespace, "app.kubernetes.io/managed-by=cv-factory"
+            )
+            for kind in ("Deployment", "ControllerRevision", "Service", "Pod")
+        ]
+        return not any(items for items, _ in lists)
+
+    await eventually(nothing_is_left, "children are gone")
+    assert await reconciler.reconcile(namespace, "cats-dogs") == Plan(exists=False)
+
+
+async def test_somebody_elses_service_is_left_alone(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str, pod_player: PodPlayer
+):
+    kubectl("create", "service", "clusterip", "cats-dogs", "--tcp=80", "-n", namespace)
+    kubectl("apply", "-f", "-", stdin=manifest(namespace))
+    await reconcile_until(reconciler, namespace, (reasons.STALLED, "True", reasons.NAME_CONFLICT))
+    assert not (await reconciler.cluster.list("Deployment", namespace))[0]
+
+
+async def test_a_child_that_the_api_server_refuses_is_told_and_the_old_version_serves(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str, pod_player: PodPlayer
+):
+    kubectl("apply", "-f", "-", stdin=manifest(namespace))
+    await reconcile_until(reconciler, namespace, READY)
+    bad = {"env": [{"name": "not a name", "value": "x"}]}
+    kubectl("apply", "-f", "-", stdin=manifest(namespace, server=bad))
+    resource = await reconcile_until(
+        reconciler, namespace, (reasons.STALLED, "True", reasons.INVALID_SPEC)
+    )
+    assert "not a name" in resource["status"]["message"]
+    assert ("Available", "True") in [
+        (c["type"], c["status"]) for c in resource["status"]["conditions"]
+    ]
+
+
+async def test_a_model_that_does_not_exist_is_told_in_one_sentence(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str
+):
+    kubectl("apply", "-f", "-", stdin=manifest(namespace, model={"uri": "models:/cats-dogs/9"}))
+    await reconcile_until(reconciler, namespace, (reasons.STALLED, "True", reasons.MODEL_NOT_FOUND))
+    events = kubectl("get", "events", "-n", namespace, "-o", "name").stdout
+    assert events.count("event/cats-dogs.") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"spec": {"nonsense": 1, "model": {"uri": "models:/m/1"}}}, "nonsense"),
+        ({"spec": {"model": {"uri": "models:/m/1"}, "strategy": {"type": "Magic"}}}, "type"),
+        ({"spec": {"model": {"uri": "models:/m/1"}, "replicas": -1}}, "replicas"),
+        ({"spec": {"model": {"uri": "models:/m/1"}, "replicas": "many"}}, "replicas"),
+        ({"spec": {"model": {"uri": "ftp://m"}}}, "uri"),
+        ({"spec": {"model": {"uri": "models:/m/1", "sha256": "abc"}}}, "sha256"),
+        ({"spec": {}}, "model"),
+        ({"metadata": {"name": "x" * 80}}, "name"),
+        ({"metadata": {"name": "9lives"}}, "name"),
+    ],
+)
+def test_nonsense_is_refused_by_kubectl_apply(kubectl: Kubectl, namespace: str, change, words):
+    body = manifest(namespace)
+    body["metadata"] |= change.get("metadata", {})
+    body["spec"] = change.get("spec", body["spec"])
+    done = kubectl("apply", "-f", "-", stdin=body, check=False)
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert "No resources found" in kubectl("get", "md", "-n", namespace).stderr
+
+
+def test_the_scale_subresource_sets_replicas(kubectl: Kubectl, namespace: str):
+    kubectl("apply", "-f", "-", stdin=manifest(namespace))
+    kubectl("scale", "md/cats-dogs", "--replicas=4", "-n", namespace)
+    wanted = kubectl("get", "md/cats-dogs", "-n", namespace, "-o", "jsonpath={.spec.replicas}")
+    assert wanted.stdout == "4"
+
+
+def test_kubectl_explain_reads_like_a_manual(kubectl: Kubectl):
+    text = kubectl("explain", "modeldeployment.spec.strategy.scaleDownDelaySeconds").stdout
+    assert "kept-alive connections" in text
