@@ -1,0 +1,57 @@
+"""The checkpoint of a training run: its best weights so far, with what `export` needs to know.
+
+`train --checkpoint` writes it at every better epoch, so that a run which was stopped can still be
+exported. It is read with `weights_only=True`: nothing that a stranger put into it is run.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from model_training.artifact import build_model
+from model_training.config import sentence
+from model_training.errors import ArtifactError
+from model_training.manifest import Description
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Tensor], description: Description) -> None:
+    """Writes weights and description into one file that `export` turns into an artifact."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    torch.save(
+        {"description": description.model_dump_json(), "state_dict": dict(state)}, unfinished
+    )
+    unfinished.replace(path)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Description]:
+    """Reads a checkpoint of `train` without running any code that it may carry."""
+    if not path.is_file():
+        raise ArtifactError(f"there is no checkpoint {path}")
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ArtifactError(
+            f"{path} is refused: it is damaged or holds more than tensors ({reason});"
+            " save its state dict with `model-train train --checkpoint`"
+        ) from error
+    if not isinstance(content, dict) or set(content) != {"description", "state_dict"}:
+        raise ArtifactError(
+            f"{path} is no checkpoint of `model-train train`: a bare state dict says neither its"
+            " classes nor its preprocessing, so no artifact can be made from it"
+        )
+    try:
+        description = Description.model_validate_json(content["description"])
+    except ValidationError as error:
+        raise ArtifactError(f"{path} has a bad description: {sentence(error)}") from error
+    state: dict[str, Tensor] = content["state_dict"]
+    build_model(description, state, str(path))
+    return state, description

@@ -1,0 +1,215 @@
+"""A folder of class folders as tensors: which files, which split, which pixels.
+
+Called by training and evaluation. A file's split follows from its bytes alone, so adding files
+moves none of the others, and copies of one picture never stand on both sides of a split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from model_training.artifact import digest_of
+from model_training.errors import DataError
+from model_training.manifest import InputSpec
+from model_training.torchvision_compat import v2
+
+SUFFIXES: Final = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+LAYOUT: Final = (
+    "expected one folder per class with the images in it, for example cat/1.jpg and dog/1.jpg"
+)
+NAMED_AT_MOST: Final = 5  # unreadable files that an error names; it counts the rest
+READERS: Final = 4  # threads: hashing and decoding leave Python's lock
+
+
+class Split(StrEnum):
+    """What an image is used for."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image file: its path below the data folder, its class and the SHA-256 of its bytes."""
+
+    path: str
+    label: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The image files of a data folder, ordered by content, so that names change no training."""
+
+    root: Path
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """The data's version: SHA-256 over paths and contents, as of an artifact (64 hex)."""
+        return digest_of((sample.path, sample.sha256) for sample in self.samples)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Decoded images: `pixels` N x 3 x H x W uint8 RGB, `labels` N int64."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pixels and labels by `size`, in the given order of indices or as they are."""
+        indices = torch.arange(len(self)) if order is None else order
+        for batch in torch.split(indices, size):
+            yield self.pixels[batch], self.labels[batch]
+
+
+def scan(root: Path) -> ImageFolder:
+    """Finds and hashes the images below `root`; files of other kinds are left alone.
+
+    Raises DataError when there are fewer than two classes or a class has no image.
+    """
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}; {LAYOUT}")
+    folders = sorted(
+        path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+    if len(folders) < 2:
+        found = f"only {folders[0].name}/" if folders else "none"
+        raise DataError(
+            f"{root} needs at least two class folders and has {found}; {LAYOUT}",
+        )
+    files: list[tuple[Path, int]] = []
+    for label, folder in enumerate(folders):
+        images = [path for path in folder.rglob("*") if _is_image(path)]
+        if not images:
+            raise DataError(
+                f"the class folder {folder} has no images ({', '.join(sorted(SUFFIXES))});"
+                " add some or remove the folder"
+            )
+        files += [(path, label) for path in images]
+    with ThreadPoolExecutor(READERS) as readers:
+        samples = list(readers.map(lambda file: _sample(root, *file), files))
+    ordered = sorted(samples, key=lambda sample: (sample.label, sample.sha256, sample.path))
+    return ImageFolder(root, tuple(folder.name for folder in folders), tuple(ordered))
+
+
+def split_of(sha256: str, *, validation_percent: int, test_percent: int) -> Split:
+    """The split of an image by the SHA-256 of its bytes (hex)."""
+    percentile = int(sha256[:12], 16) / 16**12 * 100
+    if percentile < test_percent:
+        return Split.TEST
+    if percentile < test_percent + validation_percent:
+        return Split.VALIDATION
+    return Split.TRAIN
+
+
+def split(
+    folder: ImageFolder, *, validation_percent: int, test_percent: int
+) -> dict[Split, list[Sample]]:
+    """The samples of every split; raises DataError when a class is missing in one of them."""
+    parts: dict[Split, list[Sample]] = {part: [] for part in Split}
+    for sample in folder.samples:
+        part = split_of(
+            sample.sha256, validation_percent=validation_percent, test_percent=test_percent
+        )
+        parts[part].append(sample)
+    for part, samples in parts.items():
+        missing = set(range(len(folder.classes))) - {sample.label for sample in samples}
+        if missing:
+            raise DataError(
+                f"too few images of {folder.classes[min(missing)]!r} in {folder.root}: none of them"
+                f" falls into the {part} split; add images of this class or enlarge the split"
+            )
+    return parts
+
+
+def evaluation_transform(image: Image.Image, spec: InputSpec) -> Tensor:
+    """A picture as the network's input, 3 x H x W float32: the preprocessing of the artifact.
+
+    EXIF orientation, RGB, Pillow's antialiased bilinear resize on the 8-bit picture without
+    keeping the aspect ratio, /255, minus mean, over std.
+    """
+    return normalize(_fitted(image, spec), spec)
+
+
+def normalize(pixels: Tensor, spec: InputSpec) -> Tensor:
+    """... x 3 x H x W uint8 -> the same shape in float32, minus mean, over std."""
+    scaled = v2.functional.to_dtype(pixels, torch.float32, scale=True)
+    normalized: Tensor = v2.functional.normalize(scaled, list(spec.mean), list(spec.std))
+    return normalized
+
+
+def load(
+    folder: ImageFolder,
+    samples: Sequence[Sample],
+    spec: InputSpec,
+    *,
+    on_image: Callable[[], None] = lambda: None,
+) -> Images:
+    """Decodes samples into memory (height * width * 3 bytes each), in the order given.
+
+    Raises DataError naming the files that cannot be read.
+    """
+
+    def read(sample: Sample) -> Tensor | str:
+        on_image()
+        return _decode(folder.root / sample.path, spec)
+
+    with ThreadPoolExecutor(READERS) as readers:
+        decoded = list(readers.map(read, samples))
+    broken = [reason for reason in decoded if isinstance(reason, str)]
+    if broken:
+        named = "; ".join(broken[:NAMED_AT_MOST])
+        more = f"; and {len(broken) - NAMED_AT_MOST} more" if len(broken) > NAMED_AT_MOST else ""
+        raise DataError(f"these images cannot be read, replace or remove them: {named}{more}")
+    pixels = torch.stack([image for image in decoded if isinstance(image, Tensor)])
+    return Images(pixels, torch.tensor([sample.label for sample in samples]))
+
+
+def _is_image(path: Path) -> bool:
+    hidden = path.name.startswith(".")
+    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+
+
+def _sample(root: Path, path: Path, label: int) -> Sample:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return Sample(path.relative_to(root).as_posix(), label, hashlib.sha256(content).hexdigest())
+
+
+def _decode(path: Path, spec: InputSpec) -> Tensor | str:
+    """The fitted pixels, or a phrase that names the file and what is wrong with it."""
+    try:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            return _fitted(image, spec)
+    except UnidentifiedImageError:
+        return f"{path} (not an image)"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"{path} ({error})"
+
+
+def _fitted(image: Image.Image, spec: InputSpec) -> Tensor:
+    """The picture upright, in RGB and of the network's size: 3 x H x W uint8."""
+    upright = ImageOps.exif_transpose(image).convert("RGB")
+    resized = upright.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()

@@ -1,0 +1,70 @@
+"""The only place that imports mlflow: quiet, without telemetry, its errors as sentences.
+
+Called by tracking and the registry. The settings are defaults: what the user's environment says
+about them wins. mlflow reads some of them while it is imported, so they are set before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from model_training.errors import TrackingError, TrackingUnreachableError
+
+_SETTINGS: Final = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # about 15 seconds; mlflow's own default is minutes
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+logging.getLogger("alembic").setLevel(logging.WARNING)  # a line per migration of a new database
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # a line per retry; the end is an exception
+
+from mlflow import MlflowClient  # noqa: E402 - only after the settings
+from mlflow.exceptions import MlflowException, RestException  # noqa: E402
+from requests.exceptions import RequestException  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
+
+ALREADY_EXISTS: Final = "RESOURCE_ALREADY_EXISTS"
+
+__all__ = ["ALREADY_EXISTS", "MlflowException", "connect", "mlflow_errors"]
+
+
+def connect(tracking_uri: str) -> Any:
+    """An MlflowClient whose registry is the tracking server's own."""
+    with mlflow_errors(tracking_uri):
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+@contextmanager
+def mlflow_errors(tracking_uri: str) -> Iterator[None]:
+    """Turns what mlflow raises into TrackingError or TrackingUnreachableError."""
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
+        if _is_unreachable(error):
+            message = (
+                f"the MLflow server at {tracking_uri} cannot be reached; start it, or set"
+                f" MLFLOW_TRACKING_URI or --tracking-uri ({_first_line(error)})"
+            )
+            raise TrackingUnreachableError(message) from error
+        message = f"MLflow at {tracking_uri} refused: {_first_line(error)}"
+        raise TrackingError(message) from error
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Whether no answer came; a RestException is an answer."""
+    if isinstance(error, RestException):
+        return False
+    causes = (error, error.__cause__, error.__context__)
+    return any(isinstance(cause, RequestException) for cause in causes)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", maxsplit=1)[0]

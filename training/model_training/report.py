@@ -1,0 +1,76 @@
+"""What the commands show: progress bars on stderr while they work, a summary on stdout at the end.
+
+Keeping the two apart lets `--json` be piped while the bars still show.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from model_training.data import ImageFolder, Images, Sample, load
+from model_training.manifest import InputSpec
+
+Summary = Mapping[str, object]
+
+DIGEST_FITS: Final = 100  # columns: a digest that is cut or folded cannot be copied
+
+
+def progress_bars() -> Progress:
+    """Bars for the steps of one command; their last state stays on the screen."""
+    return Progress(
+        TextColumn("[bold]{task.description:<17}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+
+
+def load_with_bar(
+    folder: ImageFolder, samples: Sequence[Sample], spec: InputSpec, bars: Progress, title: str
+) -> Images:
+    """Decodes samples into memory with a bar of their own; raises DataError."""
+    task = bars.add_task(f"{title} images", total=len(samples), note="")
+    return load(folder, samples, spec, on_image=lambda: bars.advance(task))
+
+
+def show(title: str, summary: Summary, *, as_json: bool) -> None:
+    """Prints the summary as a table, or as one JSON object with the same names."""
+    if as_json:
+        Console().out(json.dumps(summary, indent=2), highlight=False)
+        return
+    table = Table(title=title, box=None, show_header=False, title_justify="left")
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for name, value in summary.items():
+        table.add_row(name.replace("_", " "), _text(value))
+    console = Console()
+    console.width = max(console.width, DIGEST_FITS)
+    console.print(table)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case float():
+            return f"{value:.4g}"
+        case list() | tuple():
+            return ", ".join(str(part) for part in value)
+        case dict():
+            return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
+        case _:
+            return str(value)
