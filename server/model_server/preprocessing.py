@@ -2,8 +2,9 @@
 
 `prediction` calls this in an inference thread. The order is the contract with the training
 package, held by tests/contract: decode, turn as EXIF says, convert to RGB, resize without keeping
-the aspect ratio (Pillow's antialiased bilinear on 8 bits), divide by 255, subtract the mean,
-divide by the standard deviation, channels first.
+the aspect ratio (Pillow's antialiased bilinear on 8 bits), divide by 255 (as torchvision does it:
+multiply by the float32 nearest to 1/255), subtract the mean, divide by the standard deviation,
+channels first.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from model_server.artifact import Input
 from model_server.errors import NotAnImage, TooManyPixels
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+_SCALE = np.float32(1 / 255)
 FloatArray: TypeAlias = NDArray[np.float32]
 
 Image.MAX_IMAGE_PIXELS = None  # decode() has a limit of its own, which answers instead of warning
@@ -66,7 +68,10 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
             " decoded: send a smaller one."
         )
     try:
-        return ImageOps.exif_transpose(picture).convert("RGB")
+        upright = ImageOps.exif_transpose(picture)
+        if upright.mode == "P" and "transparency" in upright.info:
+            upright = upright.convert("RGBA")  # the same colours, without Pillow's warning
+        return upright.convert("RGB")
     except _DECODING_ERRORS as error:
         raise NotAnImage(
             f"The {picture.format} picture is damaged or incomplete: it cannot be decoded."
@@ -85,7 +90,7 @@ class Preprocessor:
         """Map an RGB picture of any size to 3 x H x W float32, normalised."""
         resized = picture.resize(self._size, Image.Resampling.BILINEAR)
         pixels = np.asarray(resized, dtype=np.float32)
-        pixels /= np.float32(255)
+        pixels *= _SCALE
         pixels -= self._mean
         pixels /= self._std
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -105,6 +105,12 @@ async def test_pictures_of_other_modes_are_converted(client: httpx.AsyncClient, 
     assert response.status_code == 200, response.text
 
 
+async def test_a_palette_with_transparency_is_read_without_a_warning(client: httpx.AsyncClient):
+    body = encode(make_picture().convert("P"), "PNG", transparency=b"\x00\x80")
+    response = await client.post("/predict", files=form(("file", body)))
+    assert response.status_code == 200, response.text
+
+
 def animated() -> bytes:
     frames = [make_picture(seed) for seed in range(3)]
     return encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
