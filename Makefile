@@ -1,0 +1,83 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml requirements/dev.txt requirements/torch.txt dev/setup.py
+	@$(PYTHON) -m dev.setup
+
+.PHONY: setup
+setup: $(READY) ## Make the virtual environment in .venv
+
+.PHONY: demo
+demo: $(READY) ## Train, register, serve, roll out under load: the whole way, on a local Kubernetes
+	@$(BIN)/python -m dev.demo
+
+.PHONY: test
+test: $(READY) ## Run every test that this machine can run, and say what was skipped
+	@$(BIN)/python -m dev.test
+
+.PHONY: unit
+unit: $(READY) ## Run the tests that need no cluster (a minute)
+	@$(BIN)/python -m dev.test unit
+
+.PHONY: api
+api: $(READY) ## Run the tests that need etcd and an API server
+	@$(BIN)/python -m dev.test api
+
+.PHONY: e2e
+e2e: $(READY) ## Run the tests that need a whole cluster
+	@$(BIN)/python -m dev.test e2e
+
+.PHONY: lint
+lint: $(READY) ## Check format, imports, style, types and layers
+	@$(BIN)/ruff format --check --quiet . || { echo 'run `make format`'; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache | tail -n 1
+
+.PHONY: format
+format: $(READY) ## Format the code
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+.PHONY: generate
+generate: $(READY) ## Write the generated files (CRD, the chart's copy)
+	@$(BIN)/python -m dev.generate
+
+.PHONY: verify
+verify: $(READY) ## Prove that every generated file is fresh
+	@$(BIN)/python -m dev.generate --check
+
+.PHONY: lock
+lock: $(READY) ## Resolve the dependencies anew within pyproject.toml (UPGRADE=1: newest versions)
+	@$(BIN)/python -m dev.lock $(if $(UPGRADE),--upgrade)
+
+.PHONY: images
+images: ## Build the images with docker, podman or buildah
+	@$(PYTHON) -m dev.images build
+
+.PHONY: cluster-up
+cluster-up: ## Start a Kubernetes on this machine (CLUSTER=kind|local|current)
+	@$(PYTHON) -m dev.cluster up
+
+.PHONY: cluster-down
+cluster-down: ## Take the cluster away again
+	@$(PYTHON) -m dev.cluster down
+
+.PHONY: cluster-build
+cluster-build: ## Build the programs of the local cluster, and start nothing
+	@$(PYTHON) -m dev.cluster build
+
+.PHONY: mlflow-ui
+mlflow-ui: $(READY) ## Show the demo's MLflow on http://127.0.0.1:5000
+	@$(BIN)/python -m dev.mlflow_ui
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches of this checkout
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,244 @@
+"""The whole way through, on a real Kubernetes: `make demo`.
+
+Trains two versions of a model, registers them, installs the operator from its image and chart,
+makes version 1 live by one file, asks it about a cat and a dog, and rolls version 2 out under an
+open-loop load that never retries. Ends with a non-zero status when any of it does not hold. The
+cluster stays up.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dev.cluster.choice import Cluster, choose
+from dev.cluster.errors import ClusterError
+from dev.images import __main__ as images
+from dev.images.errors import ImageError
+from dev.kube import CommandFailed, Kube, NotInTime, wait_until
+from dev.progress import duration, say, step
+from dev.stage import (
+    LoadJob,
+    Stage,
+    install_mlflow,
+    install_operator,
+    make_namespace,
+    model_deployment,
+    wait_ready,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / ".demo"
+EXAMPLE = ROOT / "examples/cats-dogs.yaml"
+NAME = "cats-dogs"
+NAMESPACE = "default"
+IMAGES_PER_CLASS = 500
+SEEDS = {"v1": 1, "v2": 2}
+REQUESTS = 6400
+RATE = 85.0
+
+
+class DemoFailed(Exception):
+    """Something that the demo shows did not hold; the text says what."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model version in the demo's registry."""
+
+    version: str
+    sha256: str
+
+
+def model_train(*arguments: str, tracking_uri: str) -> str:
+    """Runs `model-train`; its output only when it fails."""
+    command = [sys.executable, "-m", "model_training", *arguments]
+    environment = {"MLFLOW_TRACKING_URI": tracking_uri, "PATH": "/usr/bin:/bin", "HOME": str(WORK)}
+    done = subprocess.run(
+        command, cwd=WORK, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise DemoFailed(f"model-train {arguments[0]}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def train(version: str) -> Path:
+    """The artifact of one version: trained once, kept in `.demo` for the next demo."""
+    artifact = WORK / version
+    if (artifact / "model.json").exists():
+        return artifact
+    shutil.rmtree(artifact, ignore_errors=True)
+    model_train(
+        *("train", "--data", str(WORK / "data"), "--out", str(artifact)),
+        *("--seed", str(SEEDS[version]), "--name", NAME),
+        tracking_uri=f"sqlite:///{WORK}/mlflow.db",
+    )
+    return artifact
+
+
+def prepare_models() -> dict[str, Path]:
+    """The drawn pictures and both trained versions."""
+    WORK.mkdir(exist_ok=True)
+    if not (WORK / "data/dog").exists():
+        with step(f"drawing {2 * IMAGES_PER_CLASS} pictures of cats and dogs", 5):
+            model_train(
+                *("prepare", "--synthetic", str(2 * IMAGES_PER_CLASS)),
+                *("--out", str(WORK / "data")),
+                tracking_uri="",
+            )
+    artifacts = {}
+    for version in SEEDS:
+        with step(f"training {version}", 20):
+            artifacts[version] = train(version)
+        metrics = json.loads((artifacts[version] / "model.json").read_text())["metrics"]
+        say(f"  test accuracy {metrics['test_accuracy']:.1%}")
+    return artifacts
+
+
+def register(stage: Stage, artifact: Path, *alias: str) -> Registered:
+    """Registers an artifact in the cluster's MLflow."""
+    with stage.mlflow() as url:
+        answer = json.loads(
+            model_train(
+                *("register", "--artifact", str(artifact), "--name", NAME, "--json"),
+                *(argument for name in alias for argument in ("--alias", name)),
+                tracking_uri=url,
+            )
+        )
+    say(f"  {answer['uri']}, sha256 {answer['sha256'][:12]}...")
+    return Registered(str(answer["version"]), answer["sha256"])
+
+
+def example(uri: str | None = None) -> str:
+    """The example's text, with another model URI if asked."""
+    body = yaml.safe_load(EXAMPLE.read_text())
+    if uri is None:
+        return EXAMPLE.read_text()
+    body["spec"]["model"]["uri"] = uri
+    return json.dumps(body)
+
+
+def start_afresh(kube: Kube) -> None:
+    """Removes what an earlier demo left."""
+    LoadJob(kube, NAMESPACE).remove()
+    if model_deployment(kube, NAMESPACE, NAME):
+        with step("removing the last demo's model", 40):
+            kube.kubectl("delete", "modeldeployment", NAME, "-n", NAMESPACE)
+            selector = f"cvfactory.dev/model-deployment={NAME}"
+            wait_until(
+                lambda: not kube.get("pods", "-n", NAMESPACE, "-l", selector)["items"],
+                "its pods are gone",
+                120,
+            )
+
+
+def ask(url: str, picture: Path) -> dict[str, Any]:
+    """What the model says about a picture."""
+    request = urllib.request.Request(
+        f"{url}/predict", picture.read_bytes(), {"Content-Type": "image/jpeg"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer
+
+
+def go_live(stage: Stage, cluster: Cluster) -> None:
+    """Version 1 by one file, then a cat and a dog."""
+    with step(f"kubectl apply -f {EXAMPLE.relative_to(ROOT)}", 20):
+        stage.kube.apply(example())
+        wait_ready(stage.kube, NAMESPACE, NAME)
+    say(stage.kube.kubectl("get", "modeldeployments", "-n", NAMESPACE))
+    url = cluster.forward(stage.endpoint(NAMESPACE, NAME))
+    for kind in ("cat", "dog"):
+        picture = sorted((WORK / "data" / kind).glob("*.jpg"))[0]
+        answer = ask(url, picture)
+        say(f"  POST {url}/predict  {kind}/{picture.name}\n    {json.dumps(answer)}")
+        if answer["label"] != kind:
+            raise DemoFailed(f"a {kind} was taken for a {answer['label']}")
+
+
+def roll_out(stage: Stage, new: Registered) -> dict[str, Any]:
+    """Version 2 under load; returns the load's report once the old pods are gone."""
+    kube, load = stage.kube, LoadJob(stage.kube, NAMESPACE)
+    before = model_deployment(kube, NAMESPACE, NAME) or {}
+    old = before["status"]["stable"]["revision"]
+    picture = sorted((WORK / "data/cat").glob("*.jpg"))[0]
+    load.start(stage.endpoint(NAMESPACE, NAME), picture, requests=REQUESTS, rate=RATE)
+    with step(f"rolling out version {new.version} under {RATE:.0f} requests a second", 75):
+        kube.apply(example(f"models:/{NAME}/{new.version}"))
+        wait_ready(kube, NAMESPACE, NAME)
+        selector = f"cvfactory.dev/revision={old}"
+        wait_until(
+            lambda: not kube.get("pods", "-n", NAMESPACE, "-l", selector)["items"],
+            "the old version's pods are gone",
+            120,
+        )
+        sent = load.progress().get("requests", 0)
+        report = load.result(seconds=180)
+    load.remove()
+    say(kube.kubectl("get", "modeldeployments", "-n", NAMESPACE))
+    if sent >= report["requests"]:
+        raise DemoFailed("the load ended before the old pods did")
+    if report["versions"].keys() != {before["status"]["stable"]["version"], new.version}:
+        raise DemoFailed(f"answers came from versions {report['versions']}")
+    return report
+
+
+def demo() -> str:
+    """All of it; returns the last line."""
+    cluster = choose()
+    cluster.up()
+    kube = Kube(cluster.kubeconfig)
+    images.build(list(images.IMAGES), images.version())
+    images.load(list(images.IMAGES), images.version())
+    artifacts = prepare_models()
+    with step("installing MLflow and the operator", 30):
+        make_namespace(kube, NAMESPACE)
+        stage = Stage(kube, install_mlflow(kube))
+        install_operator(kube, stage.tracking_uri)
+    start_afresh(kube)
+    with step("registering version 1", 5):
+        register(stage, artifacts["v1"], "champion")
+    go_live(stage, cluster)
+    with step("registering version 2", 5):
+        second = register(stage, artifacts["v2"])
+    report = roll_out(stage, second)
+    say(f"  answers by version: {report['versions']}, latency in ms: {report['latency_ms']}")
+    last = f"requests {report['requests']}, failed {report['failed']}"
+    if report["failed"]:
+        raise DemoFailed(f"{last}: {report['failures']}")
+    return last
+
+
+def main() -> int:
+    """Runs the demo; an error is one line and status 1."""
+    started = time.monotonic()
+    try:
+        last = demo()
+    except (DemoFailed, ClusterError, ImageError, CommandFailed, NotInTime) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    kubeconfig = choose().kubeconfig
+    say(
+        f"\nThe cluster stays up. To play on:\n"
+        f"  export KUBECONFIG={kubeconfig}\n"
+        f"  kubectl get modeldeployments,pods\n"
+        f"  make mlflow-ui\n"
+        f"(`make cluster-down` takes it away)\n\n"
+        f"demo: done in {duration(time.monotonic() - started)}"
+    )
+    say(last)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

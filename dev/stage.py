@@ -1,0 +1,196 @@
+"""What stands in the cluster before a model is deployed: MLflow and the operator.
+
+The demo and the end-to-end tests put it there and use it through the functions here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dev.images.__main__ import IMAGES, version
+from dev.kube import CommandFailed, Kube, wait_until
+
+ROOT = Path(__file__).resolve().parents[1]
+SYSTEM_NAMESPACE = "cv-factory"
+RELEASE = "cv-factory"
+OPERATOR = "cv-factory-operator"
+MLFLOW_NAMESPACE = "mlflow"
+MLFLOW_PORT = 5000
+READY_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A cluster with MLflow and the operator in it."""
+
+    kube: Kube
+    tracking_uri: str
+    """MLflow as pods reach it: by address, since the local cluster has no DNS."""
+
+    @contextmanager
+    def mlflow(self) -> Iterator[str]:
+        """MLflow's URL as this machine reaches it."""
+        with self.kube.port_forward(MLFLOW_NAMESPACE, "service/mlflow", MLFLOW_PORT) as url:
+            yield url
+
+    def endpoint(self, namespace: str, name: str) -> str:
+        """HOST:PORT of a ModelDeployment's Service inside the cluster."""
+        service = self.kube.get("service", name, "-n", namespace)
+        return f"{service['spec']['clusterIP']}:80"
+
+
+def install_mlflow(kube: Kube) -> str:
+    """Puts the demo's MLflow into the cluster; returns its address there."""
+    kube.apply((ROOT / "dev/mlflow/mlflow.yaml").read_text())
+    kube.kubectl(
+        *("-n", MLFLOW_NAMESPACE, "rollout", "status", "deployment/mlflow"),
+        f"--timeout={READY_SECONDS}s",
+    )
+    service = kube.get("service", "mlflow", "-n", MLFLOW_NAMESPACE)
+    return f"http://{service['spec']['clusterIP']}:{MLFLOW_PORT}"
+
+
+def install_operator(kube: Kube, tracking_uri: str, **values: str) -> None:
+    """Installs or upgrades the operator by its chart, and waits until it runs."""
+    settings = {
+        "image.tag": version(),
+        "serverImage.tag": version(),
+        "registry.trackingUri": tracking_uri,
+        **values,
+    }
+    kube.helm(
+        *("upgrade", "--install", RELEASE, str(ROOT / "charts/cv-factory")),
+        *("--namespace", SYSTEM_NAMESPACE, "--create-namespace"),
+        *(f"--set={key}={value}" for key, value in settings.items()),
+    )
+    kube.kubectl(
+        *("-n", SYSTEM_NAMESPACE, "rollout", "status", f"deployment/{OPERATOR}"),
+        f"--timeout={READY_SECONDS}s",
+    )
+
+
+def server_image() -> str:
+    """The model server's image of this checkout."""
+    return f"{IMAGES['server'].repository}:{version()}"
+
+
+def make_namespace(kube: Kube, name: str) -> None:
+    """Creates the namespace unless it is there."""
+    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+
+def model_deployment(kube: Kube, namespace: str, name: str) -> dict[str, Any] | None:
+    """The ModelDeployment, or None."""
+    try:
+        return kube.get("modeldeployment", name, "-n", namespace)
+    except CommandFailed as error:
+        if "NotFound" in str(error):
+            return None
+        raise
+
+
+def condition(body: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any]:
+    """One condition of a ModelDeployment that speaks of its present generation; else empty."""
+    if body is None:
+        return {}
+    generation = body["metadata"]["generation"]
+    return next(
+        (
+            found
+            for found in body.get("status", {}).get("conditions", ())
+            if found["type"] == kind and found["observedGeneration"] == generation
+        ),
+        {},
+    )
+
+
+def wait_ready(kube: Kube, namespace: str, name: str, seconds: float = READY_SECONDS) -> None:
+    """Waits until this generation is fully rolled out."""
+
+    def ready() -> bool:
+        body = model_deployment(kube, namespace, name)
+        return condition(body, "Ready").get("status") == "True"
+
+    wait_until(ready, f"{namespace}/{name} is Ready", seconds)
+
+
+class LoadJob:
+    """`dev/load.py` as a pod of the cluster, so that it uses the Service as every client does."""
+
+    def __init__(self, kube: Kube, namespace: str, name: str = "load") -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._name = name
+
+    def start(self, endpoint: str, image: Path, *, requests: int, rate: float) -> None:
+        """Starts the load and waits until its first requests are under way."""
+        self.remove()
+        scope = ("-n", self._namespace)
+        self._kube.kubectl(
+            *("create", "configmap", self._name, *scope),
+            f"--from-file=load.py={ROOT / 'dev/load.py'}",
+            f"--from-file=image.jpg={image}",
+        )
+        self._kube.apply(self._pod(endpoint, requests, rate))
+        wait_until(self._has_begun, "the load has begun", 60)
+
+    def progress(self) -> dict[str, Any]:
+        """The latest report; empty before the first."""
+        text = self._kube.kubectl("logs", self._name, "-n", self._namespace)
+        lines = [line for line in text.splitlines() if line.startswith("{")]
+        report: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+        return report
+
+    def result(self, seconds: float) -> dict[str, Any]:
+        """Waits for the end and returns the report."""
+
+        def ended() -> bool:
+            pod = self._kube.get("pod", self._name, "-n", self._namespace)
+            return str(pod["status"]["phase"]) in ("Succeeded", "Failed")
+
+        wait_until(ended, "the load has ended", seconds)
+        return self.progress()
+
+    def remove(self) -> None:
+        """Takes away the pod and its files."""
+        for kind in ("pod", "configmap"):
+            self._kube.kubectl(
+                *("delete", kind, self._name, "-n", self._namespace),
+                *("--ignore-not-found", "--grace-period=0", "--force"),
+            )
+
+    def _has_begun(self) -> bool:
+        pod = self._kube.get("pod", self._name, "-n", self._namespace)
+        if pod["status"]["phase"] in ("Pending", "Unknown"):
+            return False
+        return self.progress().get("requests", 0) > 0
+
+    def _pod(self, endpoint: str, requests: int, rate: float) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": self._name, "namespace": self._namespace},
+            "spec": {
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 0,
+                "volumes": [{"name": "load", "configMap": {"name": self._name}}],
+                "containers": [
+                    {
+                        "name": "load",
+                        "image": server_image(),
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": [
+                            *("python", "/load/load.py", "--image", "/load/image.jpg"),
+                            *("--url", f"http://{endpoint}/predict"),
+                            *("--requests", str(requests), "--rate", str(rate)),
+                        ],
+                        "volumeMounts": [{"name": "load", "mountPath": "/load"}],
+                    }
+                ],
+            },
+        }
