@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from dev.cluster.errors import ClusterError, NotHealthy
-from dev.cluster.node import PATH
+from dev.cluster.node import ENVIRONMENT
 from dev.cluster.processes import Records
 
 
@@ -53,10 +53,11 @@ class Containerd:
             "nsenter", f"--mount=/proc/{record.pid}/ns/mnt", "ctr",
             "--address", "/run/containerd/containerd.sock", "--namespace", "k8s.io", *arguments,
         ]  # fmt: skip
-        environ = {"PATH": PATH, "HOME": "/root"}
         if isinstance(archive, bytes):
             return subprocess.run(
-                argv, input=archive, capture_output=True, env=environ, check=False
+                argv, input=archive, capture_output=True, env=ENVIRONMENT, check=False
             )
         with archive.open("rb") as stream:
-            return subprocess.run(argv, stdin=stream, capture_output=True, env=environ, check=False)
+            return subprocess.run(
+                argv, stdin=stream, capture_output=True, env=ENVIRONMENT, check=False
+            )

@@ -27,7 +27,6 @@ from dev.cluster import components, debian, kubernetes
 from dev.cluster.apiserver import ApiServer
 from dev.cluster.certificates import Authority, service_account_keys, write_kubeconfig
 from dev.cluster.errors import BinariesMissing, NotHealthy
-from dev.cluster.processes import start
 
 PACKAGES = {"etcd-server": "etcd", "openssl": "openssl"}
 READY_TIMEOUT = 60.0  # seconds; two are usual
@@ -163,7 +162,15 @@ class ControlPlane:
             self._watch()
 
     def _run(self, name: str, argv: list[str]) -> None:
-        self._running.append(start(argv, self.directory / f"{name}.log"))
+        with (self.directory / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C ends them by `stop`, in order
+            )
+        self._running.append(process)
 
     def _watch(self) -> None:
         """A shell that holds a pipe from us: when it ends, so did we, and it ends the rest."""

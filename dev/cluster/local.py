@@ -149,7 +149,7 @@ class LocalCluster:
                 for name in plan.dead:
                     self._start(name, programs)
                 self._wait_for(self._control_plane_problems)
-                self._wait_for(self._lease_problems(since))
+                self._wait_for(self._kubelet_problems(since))
                 self._wait_for(self._node_problems)
         else:
             self._wait_for(self.problems)
@@ -188,12 +188,8 @@ class LocalCluster:
             return
         containerd = self.records.all().get("containerd")
         command = node.commands(self.layout, programs)[name]
-        process = start(
-            command(containerd.pid if containerd else 0),
-            self.layout.log(name),
-            environ={"PATH": node.PATH, "HOME": "/root"},
-        )
-        self._keep(name, process)
+        argv = command(containerd.pid if containerd else 0)
+        self._keep(name, start(argv, self.layout.log(name), node.ENVIRONMENT))
 
     def _start_forwarder(self) -> None:
         """The same ports as before where they are free, so that an open shell goes on."""
@@ -201,8 +197,8 @@ class LocalCluster:
         listeners = [listen(before.api_port, 1), listen(before.demo_port or DEMO_PORT, 100)]
         api, demo = (listener.fileno() for listener in listeners)
         command = node.forwarder_command(self.layout, api, demo)
-        process = start(command, self.layout.log("forwarder"), pass_fds=(api, demo))
-        self._keep("forwarder", process)
+        log = self.layout.log("forwarder")
+        self._keep("forwarder", start(command, log, node.ENVIRONMENT, pass_fds=(api, demo)))
         ports = [listener.getsockname()[1] for listener in listeners]
         (self.layout.state / "ports.json").write_text(json.dumps(ports))
         for listener in listeners:
@@ -210,10 +206,10 @@ class LocalCluster:
         if before.build:  # it was complete: what is known of it changes with the ports
             replace(before, api_port=ports[0], demo_port=ports[1]).write(self.layout)
 
-    def _keep(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def _keep(self, name: str, pid: int) -> None:
         try:
-            cgroups.enter(self.layout.namespace, process.pid)
-            record = record_of(name, process.pid)
+            cgroups.enter(self.layout.namespace, pid)
+            record = record_of(name, pid)
         except ProcessLookupError:
             record = None
         if record is None:
@@ -253,22 +249,24 @@ class LocalCluster:
             return ["the controllers have made no service account yet"]
         return [] if self._service_answers() else ["Services do not answer yet"]
 
-    def _lease_problems(self, since: float) -> Callable[[], list[str]]:
-        """A Ready that the former kubelet has left behind says nothing: its Lease must be new."""
-        path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{self.layout.name}"
-        begun = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
+    def _kubelet_problems(self, since: float) -> Callable[[], list[str]]:
+        """A Ready that the former kubelet has left behind says nothing: this one must report."""
+        begun = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
 
         def problems() -> list[str]:
-            lease = self._api(self._ports()).get_object(path) or {}
-            renewed = str(lease.get("spec", {}).get("renewTime", ""))
-            return [] if renewed >= begun else ["the kubelet has not reported yet"]
+            ready = self._node_is_ready(self._api(self._ports()), reported_after=begun)
+            return [] if ready else ["the kubelet has not reported Ready yet"]
 
         return problems
 
-    def _node_is_ready(self, api: ApiServer) -> bool:
+    def _node_is_ready(self, api: ApiServer, reported_after: str = "") -> bool:
         described = api.get_object(f"/api/v1/nodes/{self.layout.name}") or {}
-        conditions = described.get("status", {}).get("conditions", [])
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        return any(
+            condition["type"] == "Ready"
+            and condition["status"] == "True"
+            and condition["lastHeartbeatTime"] > reported_after
+            for condition in described.get("status", {}).get("conditions", [])
+        )
 
     def _service_answers(self) -> bool:
         """Whether kube-proxy has made the API server's Service reachable."""

@@ -26,7 +26,10 @@ ADDRESSES = components.ControlPlaneAddresses(
     etcd_peer_port=2380,
 )
 CONTROLLER_MANAGER_PORT = 10257
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENVIRONMENT = {  # of all programs; nothing of the user's own
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+}
 # In the order in which they are started.
 PROGRAMS = (
     "etcd",

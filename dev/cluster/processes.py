@@ -11,7 +11,6 @@ import json
 import os
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -80,24 +79,27 @@ class Records:
 
 
 def start(
-    argv: Sequence[str],
-    log: Path,
-    *,
-    pass_fds: Sequence[int] = (),
-    environ: Mapping[str, str] | None = None,
-) -> subprocess.Popen[bytes]:
-    """Starts a process in a session of its own, its output appended to `log`."""
+    argv: Sequence[str], log: Path, environ: Mapping[str, str], pass_fds: Sequence[int] = ()
+) -> int:
+    """Starts a process that outlives us, in a session of its own; returns its pid.
+
+    Its output is appended to `log`. `argv[0]` is looked up on our PATH.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=pass_fds,
-            env=environ,
-        )
+    for descriptor in pass_fds:
+        os.set_inheritable(descriptor, True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawnp(
+        argv[0],
+        argv,
+        environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
 
 
 def end(records: Iterable[Record], grace: float) -> None:

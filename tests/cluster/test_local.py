@@ -84,7 +84,8 @@ def run(cluster: local.LocalCluster, *arguments: str, body: object = None) -> st
     done = subprocess.run(
         command, input=stdin, capture_output=True, text=True, check=False, timeout=DEADLINE
     )
-    assert done.returncode == 0, done.stderr
+    said = cluster.layout.log("kubelet").read_text(errors="replace").splitlines()[-30:]
+    assert done.returncode == 0, "\n".join([done.stderr, *said])
     return done.stdout
 
 
@@ -167,11 +168,13 @@ def test_a_deleted_pod_is_gone_soon(cluster: local.LocalCluster):
 
 
 def test_a_pod_can_reach_the_api_server_and_nothing_outside(cluster: local.LocalCluster, web: str):
-    script = (
-        "nc -z -w 3 $KUBERNETES_SERVICE_HOST 443 && echo in; nc -z -w 3 192.0.2.1 80 || echo no"
-    )
+    inside = "nc -w 3 $KUBERNETES_SERVICE_HOST 443 < /dev/null && echo in"
+    outside = "nc -w 3 192.0.2.1 80 < /dev/null || echo no"
 
-    assert run(cluster, "exec", "web", "--", "sh", "-c", script).split() == ["in", "no"]
+    assert run(cluster, "exec", "web", "--", "sh", "-c", f"{inside}; {outside}").split() == [
+        "in",
+        "no",
+    ]
 
 
 def test_a_dead_containerd_means_a_new_cluster(cluster: local.LocalCluster):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ from dev.cluster.processes import Record, Records
 
 
 @pytest.fixture
-def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = processes.start(["sleep", "600"], tmp_path / "log")
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "600"])
     yield process
     process.kill()
     process.wait()
@@ -86,10 +87,12 @@ def test_one_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path):
 
 
 def test_a_started_process_has_a_session_of_its_own_and_its_output_in_the_log(tmp_path: Path):
-    process = processes.start(["sh", "-c", "ps -o sid= -p $$"], tmp_path / "logs" / "it.log")
+    log = tmp_path / "logs" / "it.log"
 
-    assert process.wait(timeout=10) == 0
-    assert int((tmp_path / "logs" / "it.log").read_text()) == process.pid
+    pid = processes.start(["sh", "-c", "ps -o sid= -p $$; echo $A"], log, {"A": "b"})
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert log.read_text().split() == [str(pid), "b"]
 
 
 def test_records_are_read_back_and_replaced_by_name(tmp_path: Path):
