@@ -159,7 +159,7 @@ def go_live(stage: Stage, cluster: Cluster) -> None:
     say(stage.kube.kubectl("get", "modeldeployments", "-n", NAMESPACE))
     url = cluster.forward(stage.endpoint(NAMESPACE, NAME))
     for kind in ("cat", "dog"):
-        picture = sorted((WORK / "data" / kind).glob("*.jpg"))[0]
+        picture = min((WORK / "data" / kind).glob("*.jpg"))
         answer = ask(url, picture)
         say(f"  POST {url}/predict  {kind}/{picture.name}\n    {json.dumps(answer)}")
         if answer["label"] != kind:
@@ -171,7 +171,7 @@ def roll_out(stage: Stage, new: Registered) -> dict[str, Any]:
     kube, load = stage.kube, LoadJob(stage.kube, NAMESPACE)
     before = model_deployment(kube, NAMESPACE, NAME) or {}
     old = before["status"]["stable"]["revision"]
-    picture = sorted((WORK / "data/cat").glob("*.jpg"))[0]
+    picture = min((WORK / "data/cat").glob("*.jpg"))
     load.start(stage.endpoint(NAMESPACE, NAME), picture, requests=REQUESTS, rate=RATE)
     with step(f"rolling out version {new.version} under {RATE:.0f} requests a second", 75):
         kube.apply(example(f"models:/{NAME}/{new.version}"))

@@ -168,7 +168,7 @@ class LoadJob:
         pod = self._kube.get("pod", self._name, "-n", self._namespace)
         if pod["status"]["phase"] in ("Pending", "Unknown"):
             return False
-        return self.progress().get("requests", 0) > 0
+        return int(self.progress().get("requests", 0)) > 0
 
     def _pod(self, endpoint: str, requests: int, rate: float) -> dict[str, Any]:
         return {

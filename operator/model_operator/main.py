@@ -16,12 +16,12 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any
+from typing import Any, cast
 
 import kopf
 import structlog
 
-from model_operator import api
+from model_operator import api, naming
 from model_operator.clients import cluster as cluster_client
 from model_operator.clients.events import ClusterEvents
 from model_operator.clients.informer import CHILD_KINDS, Informer, Key
@@ -109,9 +109,17 @@ def handlers(queue: WorkQueue[Key]) -> kopf.OperatorRegistry:
         settings.networking.request_timeout = 30
 
     @kopf.on.login(registry=registry)
-    async def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(
-            **arguments
+    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+        # As the client does it: by address, not by a name that DNS must resolve.
+        configuration = await cluster_client.log_in()
+        return kopf.ConnectionInfo(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            scheme="Bearer",
+            token=await cluster_client.bearer_token(configuration),
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
         )
 
     @kopf.on.event(api.GROUP, api.VERSION, api.PLURAL, registry=registry)
@@ -130,6 +138,9 @@ async def operate(settings: Settings) -> None:
             registry=handlers(queue),
             clusterwide=True,
             standalone=True,
+            # Only peering would need one; to make one up, kopf asks for a user's name, and the
+            # container's user has none.
+            identity=cast("Any", naming.MANAGER),
             liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz"
             if settings.health_port
             else None,
@@ -162,7 +173,8 @@ def configure_logs(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    for chatty in ("kopf", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def main() -> int:

@@ -52,16 +52,27 @@ def path(kind: str, namespace: str | None, name: str | None = None, sub: str | N
     return "/".join(part for part in (f"/{group}{scope}/{plural}", name, sub) if part)
 
 
-async def connect(kubeconfig: str | None = None) -> Cluster:
-    """Logs in by the kubeconfig that is named, else as a pod's service account, else by the
-    usual kubeconfig (KUBECONFIG, ~/.kube/config).
+async def log_in(kubeconfig: str | None = None) -> client.Configuration:
+    """By the kubeconfig that is named, else as a pod's service account, else by the usual
+    kubeconfig (KUBECONFIG, ~/.kube/config).
     """
     configuration = client.Configuration()
     if kubeconfig or "KUBERNETES_SERVICE_HOST" not in os.environ:
         await config.load_kube_config(kubeconfig, client_configuration=configuration)
     else:
         config.load_incluster_config(configuration)
-    return Cluster(client.ApiClient(configuration))
+    return configuration
+
+
+async def connect(kubeconfig: str | None = None) -> Cluster:
+    """A connection pool, logged in."""
+    return Cluster(client.ApiClient(await log_in(kubeconfig)))
+
+
+async def bearer_token(configuration: client.Configuration) -> str | None:
+    """The token that goes into requests now, without its scheme."""
+    key: str | None = await configuration.get_api_key_with_prefix("BearerToken")
+    return key.split(" ", 1)[-1] if key else None
 
 
 class Cluster:
