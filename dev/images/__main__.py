@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -13,10 +14,10 @@ from pathlib import Path
 
 from dev.cluster.choice import choose as choose_cluster
 from dev.cluster.errors import ClusterError
-from dev.cluster.paths import cache_dir
-from dev.images import base, engines, pip_settings
+from dev.images import base, engines, inputs, pip_settings
 from dev.images.engines import Engine
 from dev.images.errors import BuildFailed, ImageError
+from dev.images.folder import folder
 from dev.progress import duration, say, step
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,14 +57,32 @@ def build(names: Sequence[str], tag: str) -> None:
         if not dockerfile.is_file():
             raise BuildFailed(f"{image.dockerfile} is not there.")
         reference = f"{image.repository}:{tag}"
+        made_from = inputs.digest(dockerfile, ROOT / image.context, arguments)
+        if _is_built(engine, reference, made_from):
+            say(f"- {reference} is built already")
+            continue
         with step(f"building {reference} with {engine.name}", image.build_estimate):
             engine.build(dockerfile, ROOT / image.context, reference, arguments)
+        _built(reference).write_text(json.dumps([made_from, engine.image_id(reference)]))
+
+
+def _built(reference: str) -> Path:
+    """Remembers what the image of this name was made from, and its id."""
+    return folder("built") / f"{reference.replace('/', '_')}.json"
+
+
+def _is_built(engine: Engine, reference: str, made_from: str) -> bool:
+    record = _built(reference)
+    if not record.is_file():
+        return False
+    before: list[str] = json.loads(record.read_text())
+    return before == [made_from, engine.image_id(reference)]
 
 
 def _pip_arguments(engine: Engine) -> list[str]:
     settings = pip_settings.read((sys.executable, str(ROOT / ".venv/bin/python")))
     if engine.mounts:
-        directory = cache_dir() / "images" / "pip"
+        directory = folder("pip")
         settings.write(directory)
         return settings.build_arguments(directory)
     return ["--build-arg", f"PIP_INDEX_URL={settings.index_url}"] if settings.index_url else []
@@ -83,7 +102,7 @@ def load(names: Sequence[str], tag: str) -> None:
             continue
         with (
             step(f"loading {reference} into the cluster", image.load_estimate),
-            tempfile.TemporaryDirectory(prefix="image-") as scratch,
+            tempfile.TemporaryDirectory(prefix="image-", dir=folder()) as scratch,
         ):
             archive = Path(scratch) / "image.tar"
             engine.save(reference, archive)

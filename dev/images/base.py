@@ -18,6 +18,7 @@ from pathlib import Path
 from dev.cluster import debian
 from dev.images.engines import Engine
 from dev.images.errors import BuildFailed
+from dev.images.folder import folder
 from dev.progress import step
 
 RELEASE = "bookworm"
@@ -69,7 +70,7 @@ def _make(engine: Engine) -> None:
     debian.install({"debootstrap": "debootstrap"})
     with (
         step("making a base image with debootstrap", 50),
-        tempfile.TemporaryDirectory(prefix="base-") as scratch,
+        tempfile.TemporaryDirectory(prefix="base-", dir=folder()) as scratch,
     ):
         root, context = Path(scratch) / "root", Path(scratch) / "context"
         context.mkdir()

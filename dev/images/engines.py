@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.cluster import debian
-from dev.cluster.paths import cache_dir
 from dev.images.errors import BuildFailed, ImageError, NoEngine
+from dev.images.folder import folder
 
 BUILDAH_PACKAGES = {"buildah": "buildah"}
 
@@ -30,8 +30,7 @@ class Engine:
 
     def build(self, dockerfile: Path, context: Path, tag: str, arguments: Sequence[str]) -> None:
         """Builds an image; raises BuildFailed with the build's last words."""
-        log = cache_dir() / "images" / f"{tag.replace('/', '_').replace(':', '_')}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log = folder("logs") / f"{tag.replace('/', '_').replace(':', '_')}.log"
         words = [*self.command, *self.build_words, "-f", str(dockerfile), "-t", tag]
         with log.open("wb") as output:
             done = subprocess.run(
@@ -81,7 +80,7 @@ def podman() -> Engine:
 
 def buildah() -> Engine:
     """Buildah without any daemon, its images in our cache, its steps isolated by chroot."""
-    storage = cache_dir() / "images" / "storage"
+    storage = folder() / "storage"
     command = ("buildah", f"--root={storage}", f"--runroot={storage}-run")
     words = ("build", "--isolation=chroot", "--layers", "--network=host", "--format=docker")
     return Engine("buildah", command, words, mounts=True)

@@ -75,7 +75,6 @@ class PipSettings:
 
     def write(self, directory: Path) -> None:
         """Writes what is to be mounted at MOUNTED_AT."""
-        directory.mkdir(parents=True, exist_ok=True)
         (directory / "pip.conf").write_text(self.configuration())
         if self.certificates:
             shutil.copyfile(self.certificates, directory / "certificates.pem")

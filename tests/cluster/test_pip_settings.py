@@ -53,6 +53,7 @@ def test_the_mounted_folder_holds_the_certificates(tmp_path: Path):
     bundle = tmp_path / "bundle.pem"
     bundle.write_text("certificates")
 
+    (tmp_path / "mounted").mkdir()
     PipSettings(certificates=str(bundle)).write(tmp_path / "mounted")
 
     assert (tmp_path / "mounted" / "certificates.pem").read_text() == "certificates"
