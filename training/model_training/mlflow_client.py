@@ -50,8 +50,8 @@ def mlflow_errors(tracking_uri: str) -> Iterator[None]:
     except (MlflowException, RequestException, SQLAlchemyError) as error:
         if _is_unreachable(error):
             message = (
-                f"the MLflow server at {tracking_uri} cannot be reached; start it, or set"
-                f" MLFLOW_TRACKING_URI or --tracking-uri ({_first_line(error)})"
+                f"the MLflow server at {tracking_uri} cannot be reached ({_root(error)}); start it,"
+                " or set MLFLOW_TRACKING_URI or --tracking-uri"
             )
             raise TrackingUnreachableError(message) from error
         message = f"MLflow at {tracking_uri} refused: {_first_line(error)}"
@@ -68,3 +68,10 @@ def _is_unreachable(error: Exception) -> bool:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n", maxsplit=1)[0]
+
+
+def _root(error: BaseException) -> BaseException:
+    """What began it, such as `[Errno 111] Connection refused`; the layers above only repeat it."""
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
+    return error

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_training.artifact import digest
+from model_training.cli import main
+from model_training.mlflow_client import connect
+
+TINY = ("--size", "16", "--channels", "3,4,8", "--epochs", "2", "--threads", "1")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, Any]:
+    """Runs a command in this process and returns its summary."""
+    capsys.readouterr()
+    status = main([*map(str, arguments), "--json"])
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    summary: dict[str, Any] = json.loads(captured.out)
+    return summary
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
+    """Runs a command that fails and returns its status and the last line that it printed."""
+    capsys.readouterr()
+    status = main(list(map(str, arguments)))
+    return status, capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_the_whole_way_from_pictures_to_a_registered_version(
+    database: str, capsys: pytest.CaptureFixture[str]
+):
+    prepared = run(capsys, "prepare", "--synthetic", "120", "--out", "data/raw")
+    trained = run(
+        capsys, "train", "--data", "data/raw", "--out", "artifact", "--name", "cats-dogs", *TINY
+    )
+    assert trained["data_version"] == prepared["data_version"]
+    assert trained["sha256"] == digest(Path("artifact"))
+    judged = run(
+        capsys, "evaluate", "--artifact", "artifact", "--data", "data/raw", "--split", "test"
+    )
+    assert judged["accuracy"] == trained["test_accuracy"]
+    assert judged["images"] == trained["images"]["test"]
+    registered = run(capsys, "register", "--artifact", "artifact", "--alias", "champion")
+    assert registered["uri"] == "models:/cats-dogs/1"
+    assert registered["run_id"] == trained["run_id"]
+    version = connect(database).get_model_version_by_alias("cats-dogs", "champion")
+    assert version.tags["sha256"] == trained["sha256"]
+    assert version.tags["data_version"] == prepared["data_version"]
+
+
+def test_training_twice_gives_the_same_bytes(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    first = run(capsys, "train", "--data", pictures, "--out", "first", *TINY)
+    again = run(capsys, "train", "--data", pictures, "--out", "again", *TINY)
+    other = run(capsys, "train", "--data", pictures, "--out", "other", *TINY, "--seed", "1")
+    assert first["sha256"] == again["sha256"] != other["sha256"]
+
+
+def test_any_number_of_classes_is_trained(
+    database: str, own_pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    (own_pictures / "zebra").mkdir()
+    for path in list((own_pictures / "cat").iterdir())[:30]:
+        path.rename(own_pictures / "zebra" / path.name)
+    summary = run(
+        capsys, "train", "--data", own_pictures, "--out", "artifact", *TINY, "--test-percent", "20"
+    )
+    assert summary["classes"] == ["cat", "dog", "zebra"]
+
+
+def test_a_checkpoint_is_exported_to_the_weights_of_the_training(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    checkpoint = ("--checkpoint", "best_model.pt")
+    run(capsys, "train", "--data", pictures, "--out", "artifact", *TINY, *checkpoint)
+    run(capsys, "export", *checkpoint, "--out", "exported")
+    trained, exported = (Path(name, "model.safetensors") for name in ("artifact", "exported"))
+    assert exported.read_bytes() == trained.read_bytes()
+
+
+def test_a_folder_is_judged_by_the_names_of_its_classes(
+    database: str, own_pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    run(capsys, "train", "--data", own_pictures, "--out", "artifact", *TINY)
+    judged = run(capsys, "evaluate", "--artifact", "artifact", "--data", own_pictures)
+    assert judged["images"] == 120
+    (own_pictures / "dog").rename(own_pictures / "wolf")
+    status, sentence = refused(capsys, "evaluate", "--artifact", "artifact", "--data", own_pictures)
+    assert status == 2
+    assert "knows the classes cat, dog and not wolf" in sentence
+
+
+def test_what_stands_at_out_is_refused_before_anything_is_trained(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    Path("mine").mkdir()
+    Path("mine", "thesis.tex").touch()
+    status, sentence = refused(capsys, "train", "--data", pictures, "--out", "mine", *TINY)
+    assert status == 2
+    assert sentence.startswith("model-train train: mine holds other files (thesis.tex)")
+    assert connect(database).search_experiments(filter_string="name != 'Default'") == []
+
+
+def test_a_setting_that_cannot_work_is_one_sentence(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    status, sentence = refused(
+        capsys, "train", "--data", pictures, "--out", "artifact", "--epochs", "0"
+    )
+    assert status == 2
+    assert sentence.startswith("model-train train: this training run cannot work: epochs: ")
+
+
+def test_a_server_that_cannot_be_reached_ends_with_status_5(
+    pictures: Path,
+    tmp_path: Path,
+    free_port: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    uri = ("--tracking-uri", f"http://127.0.0.1:{free_port}")
+    status, sentence = refused(
+        capsys, "train", "--data", pictures, "--out", tmp_path / "artifact", *TINY, *uri
+    )
+    assert status == 5
+    assert "cannot be reached" in sentence
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_a_wrong_flag_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--data", "x", "--out", "y", "--channels", "wide"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "expected numbers like 3,16,32,64, not 'wide'" in error
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "evaluate", "export", "register"])
+def test_every_command_explains_itself_with_examples(
+    command: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"model-train {command} " in capsys.readouterr().out.split("example")[1]
+
+
+def test_the_summary_is_a_table_whose_digest_can_be_copied(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    run(capsys, "train", "--data", pictures, "--out", "artifact", *TINY)
+    capsys.readouterr()
+    assert main(["register", "--artifact", "artifact"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["sha256", digest(Path("artifact"))] in rows
+
+
+def test_the_module_runs_as_a_program_and_mlflow_stays_quiet(pictures: Path, tmp_path: Path):
+    """A new database: its tables are made, and the user sees bars and the summary only."""
+    command = [
+        *(sys.executable, "-m", "model_training", "train", "--json"),
+        *("--data", str(pictures), "--out", "artifact", *TINY),
+    ]
+    environment = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sha256"] == digest(tmp_path / "artifact")
+    shown = [line.split()[0] for line in done.stderr.splitlines() if line.strip()]
+    assert shown == ["train", "validation", "test", "epochs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["artifact", "mlflow.db", "mlruns"]

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from model_training.data import Images
+from model_training.evaluate import Evaluation, evaluate
+from model_training.manifest import InputSpec
+from model_training.model import SimpleCNN
+
+SPEC = InputSpec(height=4, width=4)
+
+
+class ByBrightness(SimpleCNN):
+    """Says class 1 of a bright picture and class 0 of a dark one, with certainty 0.9."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        sure = torch.logit(torch.tensor(0.9))
+        bright = images.mean(dim=(1, 2, 3)) > 0
+        return torch.stack([torch.zeros(len(images)), torch.where(bright, sure, -sure)], dim=1)
+
+
+def pictures(brightness: list[int], labels: list[int]) -> Images:
+    pixels = torch.tensor(brightness, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4)
+    return Images(pixels, torch.tensor(labels))
+
+
+def test_it_counts_every_image_by_its_true_and_its_predicted_class():
+    images = pictures([0, 10, 255, 250, 240, 20], labels=[0, 0, 0, 1, 1, 1])
+    judged = evaluate(ByBrightness((3, 1), ("dark", "bright")), images, SPEC)
+    assert judged.confusion == ((2, 1), (1, 2))
+    assert judged.images == 6
+    assert judged.accuracy == pytest.approx(4 / 6)
+
+
+def test_the_loss_is_the_mean_cross_entropy_over_batches_of_any_size():
+    images = pictures([255] * 300, labels=[1] * 299 + [0])
+    judged = evaluate(ByBrightness((3, 1), ("dark", "bright")), images, SPEC)
+    right, wrong = -torch.log(torch.tensor(0.9)), -torch.log(torch.tensor(0.1))
+    assert judged.loss == pytest.approx(float((299 * right + wrong) / 300), rel=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_judged_in_evaluation_mode_and_left_as_it_was(training: bool):
+    torch.manual_seed(0)
+    model = SimpleCNN((3, 4), ("a", "b")).train(training)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first = evaluate(model, pictures([0, 99, 200], [0, 1, 1]), SPEC)
+    assert model.training == training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert evaluate(model.eval(), pictures([0, 99, 200], [0, 1, 1]), SPEC) == first
+
+
+def test_accuracy_is_the_share_on_the_diagonal():
+    assert Evaluation(confusion=((8, 2), (0, 10)), loss=0.0).accuracy == pytest.approx(0.9)

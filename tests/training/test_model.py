@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model_training.model import SimpleCNN
+
+
+def test_it_turns_pictures_into_one_logit_per_class():
+    model = SimpleCNN((3, 4, 8), ("a", "b", "c"))
+    assert model(torch.zeros(5, 3, 32, 48)).shape == (5, 3)
+
+
+@pytest.mark.parametrize("size", [8, 9, 15, 64])
+def test_any_picture_that_the_blocks_do_not_halve_to_nothing_will_do(size: int):
+    assert SimpleCNN((3, 4, 4, 4), ("a", "b"))(torch.zeros(2, 3, size, size)).shape == (2, 2)
+
+
+def test_its_parameters_have_the_names_of_the_artifacts_contract():
+    block = ("conv.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var")
+    names = (*block, "norm.num_batches_tracked")
+    expected = {f"features.{index}.{name}" for index in (0, 1) for name in names}
+    expected |= {"classifier.weight", "classifier.bias"}
+    assert set(SimpleCNN((3, 4, 8), ("a", "b")).state_dict()) == expected
+
+
+def test_the_answer_depends_on_what_is_seen_and_not_on_the_rest_of_the_batch():
+    torch.manual_seed(0)
+    model = SimpleCNN((3, 4, 8), ("a", "b")).eval()
+    pictures = torch.randn(4, 3, 16, 16)
+    with torch.inference_mode():
+        together, alone = model(pictures), model(pictures[2:3])
+    torch.testing.assert_close(together[2:3], alone)
+    assert not torch.allclose(together[0], together[1])

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from model_training.cli import main
+
+ARCHIVE = "cifar10-cats-dogs-train.tar.xz"
+PER_CLASS = 400
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some real photographs of cats and dogs, 32 x 32 pixels, as class folders."""
+    checkout = Path(__file__).resolve().parents[2]
+    folder = os.environ.get("CV_FACTORY_SHARED_DATA") or checkout.parent / "shared" / "data"
+    archive = Path(folder, ARCHIVE)
+    if not archive.is_file():
+        pytest.skip(f"there is no {archive}: set CV_FACTORY_SHARED_DATA to the folder with it")
+    out = tmp_path_factory.mktemp("photographs")
+    wanted = {f"{number:04d}.jpg" for number in range(PER_CLASS)}
+    with tarfile.open(archive) as packed:
+        members = [member for member in packed if Path(member.name).name in wanted]
+        packed.extractall(out, members, filter="data")
+    return out / "train"
+
+
+def test_real_photographs_are_learnt_by_the_same_command(
+    photographs: Path, database: str, capsys: pytest.CaptureFixture[str]
+):
+    command = ["train", "--data", str(photographs), "--out", "artifact", "--size", "32"]
+    assert main([*command, "--epochs", "4", "--threads", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["validation_accuracy"] > 0.55
