@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -58,6 +59,7 @@ def main(arguments: list[str]) -> int:
     pointing = verbs.add_parser("forward", help="point the demo port into the cluster")
     pointing.add_argument("target", metavar="HOST:PORT")
     chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what we run ends with us
     try:
         if chosen.verb == "build":
             say(str(controlplane.prepare()))
