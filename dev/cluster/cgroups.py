@@ -19,17 +19,16 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 
 def hierarchies(mountinfo: str) -> list[Path]:
-    """Mount points of the hierarchies: several for version 1, one for version 2."""
-    first: list[Path] = []
-    second: list[Path] = []
+    """Mount points of all hierarchies: several of version 1, one of version 2, or both.
+
+    Where both are there, runc makes a container's group in both.
+    """
+    found = []
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
-        where, kind = Path(left.split()[4]), right.split()[0]
-        if kind == "cgroup":
-            first.append(where)
-        elif kind == "cgroup2":
-            second.append(where)
-    return first or second
+        if right.split()[0] in ("cgroup", "cgroup2"):
+            found.append(Path(left.split()[4]))
+    return found
 
 
 def _hierarchies() -> list[Path]:

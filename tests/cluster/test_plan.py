@@ -64,7 +64,7 @@ def test_a_name_that_cannot_name_a_namespace_is_refused(name: str):
         paths.cluster_name({"CV_FACTORY_CLUSTER_NAME": name})
 
 
-def test_version_1_hierarchies_are_used_beside_an_empty_version_2_one():
+def test_hierarchies_of_both_versions_are_used():
     mountinfo = (
         "30 25 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
         "31 30 0:27 / /sys/fs/cgroup/cpu rw shared:1 - cgroup cgroup rw,cpu\n"
@@ -72,7 +72,7 @@ def test_version_1_hierarchies_are_used_beside_an_empty_version_2_one():
         "33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
     )
 
-    assert [root.name for root in cgroups.hierarchies(mountinfo)] == ["cpu", "pids"]
+    assert [root.name for root in cgroups.hierarchies(mountinfo)] == ["cpu", "pids", "unified"]
 
 
 def test_version_2_alone_is_one_hierarchy():
