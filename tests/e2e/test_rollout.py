@@ -1,0 +1,68 @@
+"""Rollouts on a whole cluster, under load from a client that never retries."""
+
+from __future__ import annotations
+
+import pytest
+
+from dev.kube import wait_until
+from tests.e2e.conftest import Killer, Model
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_rollout_loses_no_request_even_when_the_operator_is_killed_in_the_middle(
+    model: Model, kill_operator: Killer
+):
+    model.go_live()
+    old = model.body()["status"]["stable"]["revision"]
+    load = model.load(requests=3600, rate=60)
+    model.apply(model.registry.versions[1])
+    wait_until(lambda: len(model.pods()) == 4, "the new pods have been created", 30)
+    kill_operator()
+    model.wait_ready()
+    wait_until(lambda: not model.pods(revision=old), "the old pods have ended", 120)
+    sent = load.progress()["requests"]
+    report = load.result(120)
+    assert model.stable_version() == model.registry.versions[1]
+    assert sent < report["requests"], "the load ended before the old pods did"
+    assert report["versions"].keys() == set(model.registry.versions)
+    assert report["failed"] == 0, report
+
+
+@pytest.mark.parametrize(("drain", "loses"), [(15, False), (0, True)], ids=["drain", "no-drain"])
+def test_ending_serving_pods_under_load(model: Model, drain: int, loses: bool):
+    """The same client that sees no loss with the drain does see losses without it."""
+    model.go_live(server={"drainSeconds": drain})
+    load = model.load(requests=1200, rate=60)
+    for pod in model.pods():
+        name = pod["metadata"]["name"]
+        model.kube.kubectl("delete", "pod", name, "-n", model.namespace, "--wait=false")
+        wait_until(
+            lambda gone=name: sum(_is_ready(p) for p in model.pods() if _name(p) != gone) == 2,
+            "another pod has taken its place",
+            60,
+        )
+    report = load.result(90)
+    assert (report["failed"] > 0) is loses, report
+
+
+def test_deleting_the_resource_removes_every_child(model: Model):
+    model.go_live()
+    model.kube.kubectl("delete", "modeldeployment", model.name, "-n", model.namespace)
+    kinds = "deployments,controllerrevisions,services,pods,replicasets"
+    selector = "app.kubernetes.io/managed-by=cv-factory"
+    wait_until(
+        lambda: not model.kube.get(kinds, "-n", model.namespace, "-l", selector)["items"],
+        "every child is gone",
+        90,
+    )
+
+
+def _name(pod: dict) -> str:
+    return pod["metadata"]["name"]
+
+
+def _is_ready(pod: dict) -> bool:
+    return "deletionTimestamp" not in pod["metadata"] and any(
+        c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ())
+    )

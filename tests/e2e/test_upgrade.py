@@ -1,0 +1,80 @@
+"""An upgrade of the operator rolls no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dev.cluster.choice import choose
+from dev.images import engines
+from dev.images.__main__ import IMAGES, version
+from dev.kube import wait_until
+from dev.stage import install_operator
+from tests.e2e.conftest import Model
+
+pytestmark = pytest.mark.e2e
+
+TAG = "another"
+# The operator's next release, as far as a test can make one: another image whose template gives
+# every pod one variable more.
+DOCKERFILE = f"""
+FROM {IMAGES["operator"].repository}:{version()}
+USER 0
+RUN sed -i 's/"REVISION": revision,/"REVISION": revision, "NEXT_RELEASE": "yes",/' \\
+    /opt/venv/lib/python3*/site-packages/model_operator/resources.py \\
+ && grep -q NEXT_RELEASE /opt/venv/lib/python3*/site-packages/model_operator/resources.py
+USER 65532:65532
+"""
+
+
+@pytest.fixture
+def next_release(tmp_path: Path) -> str:
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    reference = f"{IMAGES['operator'].repository}:{TAG}"
+    engine = engines.choose()
+    engine.build(tmp_path / "Dockerfile", tmp_path, reference, [])
+    archive = tmp_path / "image.tar"
+    engine.save(reference, archive)
+    choose().load_image(reference, engine.image_id(reference), archive)
+    return TAG
+
+
+def test_another_image_with_another_template_and_other_defaults_rolls_nothing(
+    model: Model, next_release: str
+):
+    model.go_live()
+    before = _workloads(model)
+    pods = {pod["metadata"]["uid"] for pod in model.pods()}
+    try:
+        install_operator(
+            model.kube,
+            model.stage.tracking_uri,
+            **{"image.tag": next_release, "serverImage.tag": "there-is-no-such-tag"},
+        )
+        # The new operator is at work: it has carried out a change of replicas.
+        model.apply(model.registry.versions[0], replicas=3)
+        model.wait_ready()
+        assert pods < {pod["metadata"]["uid"] for pod in model.pods()}
+        assert _workloads(model) == before
+        own_image = f"{IMAGES['server'].repository}:{version()}"
+        model.apply(model.registry.versions[1], server={"image": own_image})
+        model.wait_ready()
+        assert any("NEXT_RELEASE" in str(template) for template in _workloads(model).values())
+    finally:
+        install_operator(model.kube, model.stage.tracking_uri)
+    after = {pod["metadata"]["uid"] for pod in model.pods()}
+    wait_until(
+        lambda: (
+            model.body()["status"]["observedGeneration"] == model.body()["metadata"]["generation"]
+        ),
+        "the old operator has looked",
+        30,
+    )
+    assert {pod["metadata"]["uid"] for pod in model.pods()} == after
+
+
+def _workloads(model: Model) -> dict[str, object]:
+    """The pod template of every Deployment, by name."""
+    deployments = model.kube.get("deployments", "-n", model.namespace)["items"]
+    return {d["metadata"]["name"]: d["spec"]["template"] for d in deployments}
