@@ -1,7 +1,7 @@
 """From the settings to a model that answers: verify, load, warm up.
 
-`serve` calls this in a thread while the HTTP server already answers `/health`. It is the only room
-that imports torch, through `weights` and `torch_engine`, which takes seconds on a small machine.
+`serve` calls this in a thread while the HTTP server already answers `/health`. Importing torch
+takes seconds on a small machine, so that too is left to this thread, once the bytes are verified.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from model_server.errors import WeightsRefused
 from model_server.model import Identity, Model
 from model_server.prediction import Predictor
 from model_server.settings import Settings
-from model_server.torch_engine import TorchEngine
-from model_server.weights import load_network
 from model_server.workers import Workers
 
 
@@ -29,6 +27,9 @@ def load_model(settings: Settings, workers: Workers) -> Model:
 
     """
     artifact = verify(settings.model_path, settings.model_sha256)
+    from model_server.torch_engine import TorchEngine  # noqa: PLC0415 - see above
+    from model_server.weights import load_network  # noqa: PLC0415
+
     engine = TorchEngine(load_network(artifact))
     predictor = Predictor(artifact.manifest, engine, settings.max_image_pixels)
     _warm_up(predictor, workers)

@@ -24,12 +24,11 @@ for _name, _value in {
 import requests  # noqa: E402
 from mlflow.artifacts import download_artifacts  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.tracking import MlflowClient  # noqa: E402
 
 from model_server.errors import ModelNotFound, SettingsError, SourceUnreachable  # noqa: E402
 
-_VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[0-9]+)")
-_RUN = re.compile(r"runs:/[0-9a-f]{32}/.+")
+_URI = re.compile(r"models:/[^/@]+/[0-9]+|runs:/[0-9a-f]{32}/.+")
+_PASSWORD = re.compile(r"//[^/@\s]+@")
 _CLIENT_ERROR = re.compile(r"\b(?P<status>40[134]) Client Error")
 
 
@@ -42,8 +41,7 @@ def download(uri: str, into: Path) -> Path:
         SourceUnreachable: the registry or its store did not answer as it should.
 
     """
-    version, run = _VERSION.fullmatch(uri), _RUN.fullmatch(uri)
-    if not (version or run):
+    if not _URI.fullmatch(uri):
         raise SettingsError(
             f"The URI {uri!r} is not fetched: name one version as models:/NAME/VERSION, or a run's"
             " folder as runs:/ID/PATH."
@@ -54,17 +52,11 @@ def download(uri: str, into: Path) -> Path:
             "MLFLOW_TRACKING_URI does not name a registry: set it to an http:// or https:// URL."
         )
     try:
-        # Downloading models:/ itself would add a file of MLflow's own, and with it another digest.
-        source = (
-            MlflowClient().get_model_version_download_uri(version["name"], version["version"])
-            if version
-            else uri
-        )
-        folder = Path(download_artifacts(artifact_uri=source, dst_path=str(into)))
+        folder = Path(download_artifacts(artifact_uri=uri, dst_path=str(into)))
     except (MlflowException, requests.RequestException) as error:
-        raise _explained(error, uri, registry) from error
+        raise _explained(error, uri, _PASSWORD.sub("//", registry)) from error
     if not folder.is_dir() or not any(folder.iterdir()):
-        raise _gone(uri, registry)
+        raise _gone(uri, _PASSWORD.sub("//", registry))
     return folder
 
 
@@ -84,7 +76,7 @@ def _explained(error: Exception, uri: str, registry: str) -> ModelNotFound | Sou
             f"The registry at {registry} refuses the credentials: correct MLFLOW_TRACKING_USERNAME"
             " and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
         )
-    reason = " ".join(str(error).split())[:300]
+    reason = " ".join(_PASSWORD.sub("//", str(error)).split())[:300]
     return SourceUnreachable(
         f"The registry at {registry} does not answer as it should ({reason}): check the address"
         " and that it is up; this is tried again."

@@ -25,6 +25,7 @@ from model_server.app import create_app
 from model_server.connections import TimedProtocol
 from model_server.errors import SettingsError, StartupError
 from model_server.lifecycle import Lifecycle, Phase
+from model_server.loading import load_model
 from model_server.metrics import Metrics
 from model_server.model import Model
 from model_server.settings import Settings
@@ -95,12 +96,7 @@ async def _serve(settings: Settings, listener: socket.socket, workers: Workers) 
 
 
 async def _load(settings: Settings, workers: Workers) -> Model:
-    def load() -> Model:
-        from model_server.loading import load_model  # noqa: PLC0415 - torch: /health is not to wait
-
-        return load_model(settings, workers)
-
-    return await asyncio.to_thread(load)
+    return await asyncio.to_thread(load_model, settings, workers)
 
 
 def _take(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from model_server.settings import Settings
 from model_server.workers import Workers
 from tests.server.artifacts import make_artifact
 from tests.server.processes import ServerProcess
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # before any test imports mlflow
 
 
 @pytest.fixture(scope="session")

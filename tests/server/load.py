@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 Address = tuple[str, int]
+ANSWER_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class Connection:
         return await self.answer()
 
     async def answer(self) -> Answer:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await self._answer()
+
+    async def _answer(self) -> Answer:
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status_line, *lines = head.rstrip().split("\r\n")
         headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
@@ -48,7 +53,8 @@ class Connection:
         return Answer(int(status_line.split()[1]), body, headers.get("connection") == "close")
 
     async def wait_closed_by_server(self) -> None:
-        assert await self._reader.read() == b""
+        async with asyncio.timeout(ANSWER_SECONDS):
+            assert await self._reader.read() == b""
 
     async def close(self) -> None:
         self.writer.close()
@@ -105,7 +111,7 @@ class Load:
                 answer = await connection.post(self.body)
                 closing = answer.closing
                 self._count(answer)
-            except (OSError, asyncio.IncompleteReadError) as error:
+            except (OSError, asyncio.IncompleteReadError) as error:  # a timeout is an OSError
                 self.failures.append(repr(error))
                 closing = True
             if connection is not None and (closing or not keeps):

@@ -28,7 +28,8 @@ def test_the_digest_is_what_the_documented_shell_pipeline_prints(tmp_path: Path)
     folder = make_artifact(tmp_path / "artifact")
     (folder / "notes").mkdir()
     (folder / "notes" / "Zebra.txt").write_text("z")
-    (folder / "notes-1").write_text("sorts between by its bytes")
+    for number in range(20):
+        (folder / f"notes-{number}").write_text(str(number))
     pipeline = "find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum"
     printed = subprocess.check_output(["bash", "-c", pipeline], cwd=folder, text=True)
     assert digest(folder) == printed.split()[0]

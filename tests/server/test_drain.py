@@ -30,6 +30,8 @@ def refuses_connections(server: ServerProcess) -> bool:
         httpx.get(f"{server.url}/health", timeout=5)
     except httpx.ConnectError:
         return True
+    except httpx.ReadError:
+        pass  # it was in the listener's queue when that was closed: ask again
     return False
 
 

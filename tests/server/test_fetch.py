@@ -16,10 +16,10 @@ from threading import Thread
 
 import httpx
 import pytest
+from mlflow import MlflowClient
 
 from model_server.artifact import digest, verify
 from model_server.fetch import main
-from model_server.registry import MlflowClient
 from tests.server.artifacts import make_artifact
 from tests.server.processes import wait_until
 
@@ -194,9 +194,10 @@ def test_a_version_whose_files_are_gone_ends_with_4(registered: Registered, tmp_
 def test_a_registry_that_does_not_answer_ends_with_5_within_seconds(
     tmp_path: Path, environment: pytest.MonkeyPatch
 ):
-    environment.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    environment.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
     assert run("models:/cats-dogs/1", ABSENT, tmp_path / "model") == 5
     assert re.search("does not answer as it should .* tried again", message(tmp_path))
+    assert "secret" not in message(tmp_path)
     assert list((tmp_path / "model").iterdir()) == []
 
 
