@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,12 +91,25 @@ def test_a_folder_is_judged_by_the_names_of_its_classes(
     database: str, own_pictures: Path, capsys: pytest.CaptureFixture[str]
 ):
     run(capsys, "train", "--data", own_pictures, "--out", "artifact", *TINY)
-    judged = run(capsys, "evaluate", "--artifact", "artifact", "--data", own_pictures)
-    assert judged["images"] == 120
-    (own_pictures / "dog").rename(own_pictures / "wolf")
+    whole = run(capsys, "evaluate", "--artifact", "artifact", "--data", own_pictures)
+    assert whole["images"] == 120
+    shutil.rmtree(own_pictures / "cat")
+    (own_pictures / "wolf").mkdir()
+    (own_pictures / "dog" / "00000.jpg").rename(own_pictures / "wolf" / "00000.jpg")
     status, sentence = refused(capsys, "evaluate", "--artifact", "artifact", "--data", own_pictures)
     assert status == 2
     assert "knows the classes cat, dog and not wolf" in sentence
+
+
+def test_a_folder_may_lack_classes_that_the_model_knows(
+    database: str, own_pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(own_pictures / "dog", own_pictures / "ant")
+    run(capsys, "train", "--data", own_pictures, "--out", "artifact", *TINY)
+    shutil.rmtree(own_pictures / "ant")
+    judged = run(capsys, "evaluate", "--artifact", "artifact", "--data", own_pictures)
+    assert judged["classes"] == ["ant", "cat", "dog"]
+    assert [sum(row) for row in judged["confusion"]] == [0, 60, 60]
 
 
 def test_what_stands_at_out_is_refused_before_anything_is_trained(

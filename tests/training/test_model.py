@@ -32,3 +32,17 @@ def test_the_answer_depends_on_what_is_seen_and_not_on_the_rest_of_the_batch():
         together, alone = model(pictures), model(pictures[2:3])
     torch.testing.assert_close(together[2:3], alone)
     assert not torch.allclose(together[0], together[1])
+
+
+def test_where_in_the_picture_a_thing_is_does_not_matter():
+    torch.manual_seed(0)
+    model = SimpleCNN((3, 4, 8), ("a", "b")).eval()
+    pictures = torch.zeros(2, 3, 64, 64)
+    thing = torch.randn(3, 8, 8)
+    pictures[0, :, 16:24, 16:24] = thing
+    pictures[1, :, 40:48, 28:36] = thing
+    with torch.inference_mode():
+        here, there = model(pictures)
+        nothing = model(torch.zeros(1, 3, 64, 64))[0]
+    torch.testing.assert_close(here, there)
+    assert not torch.allclose(here, nothing)

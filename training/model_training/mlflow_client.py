@@ -27,13 +27,22 @@ logging.getLogger("alembic").setLevel(logging.WARNING)  # a line per migration o
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # a line per retry; the end is an exception
 
 from mlflow import MlflowClient  # noqa: E402 - only after the settings
+from mlflow.entities import Metric, Param, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 from requests.exceptions import RequestException  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 ALREADY_EXISTS: Final = "RESOURCE_ALREADY_EXISTS"
 
-__all__ = ["ALREADY_EXISTS", "MlflowException", "connect", "mlflow_errors"]
+__all__ = [
+    "ALREADY_EXISTS",
+    "Metric",
+    "MlflowException",
+    "Param",
+    "RunTag",
+    "connect",
+    "mlflow_errors",
+]
 
 
 def connect(tracking_uri: str) -> Any:
