@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -193,13 +194,31 @@ def roll_out(stage: Stage, new: Registered) -> dict[str, Any]:
     return report
 
 
+def cluster_with_images() -> Cluster:
+    """A healthy cluster that has the images. They are built while it is: the one waits for the
+    processor, the other for downloads.
+    """
+    cluster = choose()
+    with tempfile.TemporaryFile("w+") as output:
+        command = [sys.executable, "-m", "dev.images", "build"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as build:
+            try:
+                cluster.up()
+                with step("building the images", 120):
+                    build.wait()
+            finally:
+                build.terminate()
+        output.seek(0)
+        if build.returncode:
+            raise DemoFailed(output.read().strip())
+    images.load(list(images.IMAGES), images.version())
+    return cluster
+
+
 def demo() -> str:
     """All of it; returns the last line."""
-    cluster = choose()
-    cluster.up()
+    cluster = cluster_with_images()
     kube = Kube(cluster.kubeconfig)
-    images.build(list(images.IMAGES), images.version())
-    images.load(list(images.IMAGES), images.version())
     artifacts = prepare_models()
     with step("installing MLflow and the operator", 30):
         make_namespace(kube, NAMESPACE)

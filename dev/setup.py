@@ -6,11 +6,15 @@ Runs with the system's own Python, before anything is installed.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+
+from dev.images import pip_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
@@ -46,9 +50,37 @@ def make_venv() -> None:
 
 
 def install(*arguments: str) -> None:
-    """Installs without resolving anything: the locks name every package."""
+    """Installs with pip, without resolving anything: the locks name every package."""
     pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "--no-deps"]
     subprocess.run([*pip, "--disable-pip-version-check", *arguments], cwd=ROOT, check=True)
+
+
+def locked(lock: str, package: str) -> str:
+    """The lines of one package in a lock: its version and the hashes of its files."""
+    blocks = re.split(r"(?m)^(?=\S)", lock)
+    return next(block for block in blocks if block.startswith(f"{package}=="))
+
+
+def install_lock(lock: Path) -> None:
+    """Installs a lock with the uv that it names, which takes a tenth of pip's time; with pip
+    where uv cannot reach what pip can.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirement:
+        requirement.write(locked(lock.read_text(), "uv"))
+        requirement.flush()
+        install("--require-hashes", "-r", requirement.name)
+    environment = dict(os.environ)
+    if index := pip_settings.read((str(VENV / "bin/python"),)).index_url:
+        environment.setdefault("UV_DEFAULT_INDEX", index)
+    command = [str(VENV / "bin/uv"), "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    done = subprocess.run(
+        [*command, "--python", str(VENV / "bin/python"), "-r", str(lock)],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        install("--require-hashes", "-r", str(lock))
 
 
 def main() -> int:
@@ -56,7 +88,7 @@ def main() -> int:
     steps = (
         ("virtual environment", make_venv),
         ("torch", lambda: install("-r", "requirements/torch.txt")),
-        ("packages", lambda: install("--require-hashes", "-r", "requirements/dev.txt")),
+        ("packages", lambda: install_lock(ROOT / "requirements/dev.txt")),
         ("this project", lambda: install("--editable", ".")),
     )
     if sys.version_info < OLDEST:
