@@ -199,6 +199,11 @@ def deployment(resource: Resource, record: RevisionRecord) -> Body:
         ),
         "spec": {
             "revisionHistoryLimit": 0,
+            # Only a repair of its template rolls it; then no ready pod may be missed.
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+            },
             "selector": {"matchLabels": naming.pod_selector(resource.name, record.revision)},
             "template": dict(record.pod_template),
             **(_timing(resource.spec) if resource.spec else {}),
