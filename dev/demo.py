@@ -42,10 +42,11 @@ WORK = ROOT / ".demo"
 EXAMPLE = ROOT / "examples/cats-dogs.yaml"
 NAME = "cats-dogs"
 NAMESPACE = "default"
+CRD_NAME = "modeldeployments.cvfactory.dev"
 IMAGES_PER_CLASS = 500
 SEEDS = {"v1": 1, "v2": 2}
-REQUESTS = 6400
-RATE = 85.0
+REQUESTS = 6200
+RATE = 100.0
 
 
 class DemoFailed(Exception):
@@ -129,17 +130,20 @@ def example(uri: str | None = None) -> str:
 
 
 def start_afresh(kube: Kube) -> None:
-    """Removes what an earlier demo left."""
+    """Begins to remove what an earlier demo left."""
     LoadJob(kube, NAMESPACE).remove()
-    if model_deployment(kube, NAMESPACE, NAME):
-        with step("removing the last demo's model", 40):
-            kube.kubectl("delete", "modeldeployment", NAME, "-n", NAMESPACE)
-            selector = f"cvfactory.dev/model-deployment={NAME}"
-            wait_until(
-                lambda: not kube.get("pods", "-n", NAMESPACE, "-l", selector)["items"],
-                "its pods are gone",
-                120,
-            )
+    if CRD_NAME in kube.kubectl("get", "crds", "-o", "name"):
+        scope = ("-n", NAMESPACE, "--ignore-not-found", "--wait=false")
+        kube.kubectl("delete", "modeldeployment", NAME, *scope)
+
+
+def wait_for_no_pods(kube: Kube, selector: str) -> None:
+    """Waits until the pods that the selector matches have drained and ended."""
+    wait_until(
+        lambda: not kube.get("pods", "-n", NAMESPACE, "-l", selector)["items"],
+        f"the pods {selector} are gone",
+        120,
+    )
 
 
 def ask(url: str, picture: Path) -> dict[str, Any]:
@@ -177,12 +181,7 @@ def roll_out(stage: Stage, new: Registered) -> dict[str, Any]:
     with step(f"rolling out version {new.version} under {RATE:.0f} requests a second", 75):
         kube.apply(example(f"models:/{NAME}/{new.version}"))
         wait_ready(kube, NAMESPACE, NAME)
-        selector = f"cvfactory.dev/revision={old}"
-        wait_until(
-            lambda: not kube.get("pods", "-n", NAMESPACE, "-l", selector)["items"],
-            "the old version's pods are gone",
-            120,
-        )
+        wait_for_no_pods(kube, f"cvfactory.dev/revision={old}")
         sent = load.progress().get("requests", 0)
         report = load.result(seconds=180)
     load.remove()
@@ -219,14 +218,16 @@ def demo() -> str:
     """All of it; returns the last line."""
     cluster = cluster_with_images()
     kube = Kube(cluster.kubeconfig)
+    start_afresh(kube)
     artifacts = prepare_models()
     with step("installing MLflow and the operator", 30):
         make_namespace(kube, NAMESPACE)
         stage = Stage(kube, install_mlflow(kube))
         install_operator(kube, stage.tracking_uri)
-    start_afresh(kube)
     with step("registering version 1", 5):
         register(stage, artifacts["v1"], "champion")
+    with step("waiting for the last demo's pods to end", 1):
+        wait_for_no_pods(kube, f"cvfactory.dev/model-deployment={NAME}")
     go_live(stage, cluster)
     with step("registering version 2", 5):
         second = register(stage, artifacts["v2"])
