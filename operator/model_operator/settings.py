@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from model_operator.errors import SettingsError
 
@@ -50,6 +51,22 @@ class Settings(BaseModel):
     health_port: int = Field(default=8080, ge=0, le=65535)
     """Port of the liveness probe, /healthz; 0 switches it off."""
 
+    @field_validator("tracking_uri")
+    @classmethod
+    def _is_an_address_and_nothing_more(cls, value: str | None) -> str | None:
+        """Status and the pods' environment show the address, so it may hold no password."""
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.username or parts.password:
+            raise ValueError(
+                "must hold no user name or password: they go into MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD"
+            )
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an address that begins with http:// or https://")
+        return value
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Reads the settings.
@@ -69,5 +86,7 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            name = PREFIX + ".".join(str(part) for part in first["loc"]).upper()
-            raise SettingsError(f"{name}: {first['msg']}") from error
+            field = str(first["loc"][0])
+            prefix = "MLFLOW_" if field.startswith("tracking_") else PREFIX
+            words = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"{prefix}{field.upper()}: {words}") from error

@@ -6,6 +6,8 @@ process and block its event loop. https://mlflow.org/docs/latest/api_reference/r
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -62,7 +64,10 @@ class MlflowRegistry:
             body = await self._get(
                 "model-versions/get", {"name": name, "version": match["version"]}, source.uri
             )
-        return resolved(source, name, body["model_version"])
+        version = body.get("model_version")
+        if not isinstance(version, Mapping) or "version" not in version:
+            raise _not_mlflow(self._settings.tracking_uri, 200)
+        return resolved(source, name, version)
 
     async def _get(self, endpoint: str, query: Mapping[str, str], uri: str) -> Mapping[str, Any]:
         address = self._settings.tracking_uri
@@ -81,21 +86,20 @@ class MlflowRegistry:
                 ) as session,
                 session.get(url, params=dict(query)) as response,
             ):
-                status = response.status
-                body = await response.json(content_type=None) if status < 500 else {}
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                status, body = response.status, _json(await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             words = f"the registry at {address} cannot be reached: {_words(error)}"
             raise ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, words) from error
         _raise_for_status(status, body, address, uri)
-        return body if isinstance(body, Mapping) else {}
+        return body
 
     def _authorization(self) -> dict[str, str]:
         settings = self._settings
         if settings.tracking_token:
             return {"Authorization": f"Bearer {settings.tracking_token}"}
         if settings.tracking_username:
-            login = aiohttp.BasicAuth(settings.tracking_username, settings.tracking_password or "")
-            return {"Authorization": login.encode()}
+            login = f"{settings.tracking_username}:{settings.tracking_password or ''}"
+            return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
         return {}
 
 
@@ -125,22 +129,41 @@ def resolved(source: ModelSource, name: str, version: Mapping[str, Any]) -> Reso
     return ResolvedModel(uri=uri, version=number, sha256=digest)
 
 
-def _raise_for_status(status: int, body: object, address: str, uri: str) -> None:
+def _raise_for_status(status: int, body: Mapping[str, Any], address: str, uri: str) -> None:
     if status < 400:
         return
-    words = str(body.get("message", "")) if isinstance(body, Mapping) else ""
     if status in (401, 403):
         raise ResolutionRefused(
             reasons.REGISTRY_REFUSED,
             f"the registry at {address} refused the operator's credentials ({status})",
         )
     if status in (400, 404):
+        # A proxy in front of the registry has its own 404, and that says nothing of the model.
+        if "error_code" not in body:
+            raise _not_mlflow(address, status)
         raise ResolutionRefused(
-            reasons.MODEL_NOT_FOUND, f"{uri} does not exist in the registry at {address}: {words}"
+            reasons.MODEL_NOT_FOUND,
+            f"{uri} does not exist in the registry at {address}: {body.get('message', '')}",
         )
     raise ResolutionDelayed(
         reasons.REGISTRY_UNREACHABLE, f"the registry at {address} answers with status {status}"
     )
+
+
+def _not_mlflow(address: str | None, status: int) -> ResolutionDelayed:
+    return ResolutionDelayed(
+        reasons.REGISTRY_UNREACHABLE,
+        f"what answers at {address} (status {status}) is not an MLflow server: check the address",
+    )
+
+
+def _json(content: bytes) -> Mapping[str, Any]:
+    """The object that `content` holds; empty when it is anything else, such as a page of HTML."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return {}
+    return body if isinstance(body, Mapping) else {}
 
 
 def _words(error: Exception) -> str:

@@ -1,0 +1,255 @@
+"""The registry client against a real MLflow server, and against servers that are not well."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from aiohttp import web
+
+from model_operator import reasons
+from model_operator.api import ModelSource
+from model_operator.clients import registry as registry_module
+from model_operator.clients.registry import MlflowRegistry
+from model_operator.errors import ResolutionDelayed, ResolutionError, ResolutionRefused
+from model_operator.revisions import ResolvedModel
+from model_operator.settings import Settings
+from tests.operator.builders import digest_of
+from tests.operator.loopback import serving
+
+DEADLINE_SECONDS = 90.0  # the first start creates the tables, on a machine that may be busy
+SPACED = "cats & dogs, 50%"
+
+
+def settings(uri: str | None, **login: str) -> Settings:
+    return Settings(server_image="example/server:1", tracking_uri=uri, **login)
+
+
+async def resolve(address: str | None, uri: str, sha256: str | None = None) -> ResolvedModel:
+    source = ModelSource(uri=uri, sha256=sha256)
+    return await MlflowRegistry(settings(address)).resolve(source)
+
+
+async def refusal(address: str | None, uri: str, sha256: str | None = None) -> ResolutionError:
+    with pytest.raises(ResolutionRefused) as raised:
+        await resolve(address, uri, sha256)
+    return raised.value
+
+
+# --- a real MLflow server --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An MLflow server process with three versions of `cats-dogs` and one of another model."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    clean |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            command, cwd=folder, env=clean, stdout=log, stderr=log, start_new_session=True
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_healthy(url, server, folder / "log")
+        register(url)
+        yield url
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
+                return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=0.1)
+    pytest.fail(f"the MLflow server did not start:\n{log.read_text()[-3000:]}")
+
+
+def register(url: str) -> None:
+    with httpx.Client(base_url=f"{url}/api/2.0/mlflow/", timeout=60) as client:
+
+        def post(endpoint: str, **body: object) -> None:
+            client.post(endpoint, json=body).raise_for_status()
+
+        tags = ({"sha256": digest_of(1)}, {"data_version": "7"}, {"sha256": "ABC"})
+        post("registered-models/create", name="cats-dogs")
+        for version in tags:
+            listed = [{"key": key, "value": value} for key, value in version.items()]
+            post("model-versions/create", name="cats-dogs", source="s3://models/x", tags=listed)
+        post("registered-models/alias", name="cats-dogs", alias="champion", version="1")
+        post("registered-models/create", name=SPACED)
+        listed = [{"key": "sha256", "value": digest_of(9)}]
+        post("model-versions/create", name=SPACED, source="s3://models/y", tags=listed)
+
+
+FIRST = ResolvedModel("models:/cats-dogs/1", "1", digest_of(1))
+
+
+@pytest.mark.parametrize("uri", ["models:/cats-dogs/1", "models:/cats-dogs@champion"])
+async def test_a_version_and_an_alias_resolve_to_the_version_and_the_digest_of_its_tag(mlflow, uri):
+    assert await resolve(mlflow, uri) == FIRST
+
+
+async def test_an_address_may_end_with_a_slash_and_a_name_may_need_quoting(mlflow):
+    resolved = await resolve(f"{mlflow}/", f"models:/{SPACED}/1")
+    assert resolved == ResolvedModel(f"models:/{SPACED}/1", "1", digest_of(9))
+
+
+@pytest.mark.parametrize(
+    "uri", ["models:/cats-dogs/77", "models:/no-such-model/1", "models:/cats-dogs@nobody"]
+)
+async def test_what_the_registry_does_not_know_is_not_found_and_the_sentence_names_it(mlflow, uri):
+    error = await refusal(mlflow, uri)
+    assert error.reason == reasons.MODEL_NOT_FOUND
+    assert error.message.startswith(f"{uri} does not exist in the registry at {mlflow}: ")
+
+
+@pytest.mark.parametrize("version", [2, 3], ids=["missing", "malformed"])
+async def test_a_version_without_a_valid_digest_is_refused_and_the_sentence_says_what_to_do(
+    mlflow, version
+):
+    error = await refusal(mlflow, f"models:/cats-dogs/{version}")
+    assert error.reason == reasons.NO_DIGEST
+    assert "model-train register" in error.message
+    assert "spec.model.sha256" in error.message
+
+
+async def test_a_pin_stands_in_for_a_tag_that_is_missing(mlflow):
+    resolved = await resolve(mlflow, "models:/cats-dogs/2", digest_of(5))
+    assert resolved == ResolvedModel("models:/cats-dogs/2", "2", digest_of(5))
+
+
+async def test_a_pin_that_is_the_tag_resolves(mlflow):
+    assert await resolve(mlflow, "models:/cats-dogs/1", digest_of(1)) == FIRST
+
+
+@pytest.mark.parametrize("version", [1, 3], ids=["another digest", "a malformed tag"])
+async def test_a_pin_that_differs_from_the_tag_is_refused(mlflow, version):
+    error = await refusal(mlflow, f"models:/cats-dogs/{version}", digest_of(5))
+    assert error.reason == reasons.DIGEST_REFUSED
+    assert digest_of(5) in error.message
+
+
+# --- servers that are not well ---------------------------------------------------------------
+
+
+async def answer(status: int, body: str, **options) -> ResolutionError:
+    """What the client makes of one answer."""
+
+    async def handler(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=status, text=body, **options)
+
+    async with serving(handler) as url:
+        with pytest.raises(ResolutionError) as raised:
+            await resolve(url, "models:/cats-dogs/1")
+        assert url in raised.value.message
+    return raised.value
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    "body", ["", "You are not authenticated.", '{"error_code": "PERMISSION_DENIED"}', "<html>"]
+)
+async def test_refused_credentials_are_permanent_in_whatever_words_they_are_refused(status, body):
+    error = await answer(status, body)
+    assert isinstance(error, ResolutionRefused)
+    assert error.reason == reasons.REGISTRY_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, '{"error_code": "INTERNAL_ERROR"}'),
+        (502, "<html>Bad Gateway</html>"),
+        (429, "slow down"),
+        (404, "<html>404 page not found</html>"),
+        (200, "<html>Please log in</html>"),
+        (200, ""),
+        (200, "[]"),
+        (200, "{}"),
+        (200, '{"model_version": {}}'),
+        (200, '{"model_version": "1"}'),
+    ],
+)
+async def test_an_answer_that_is_not_mlflows_is_temporary(status, body):
+    error = await answer(status, body)
+    assert isinstance(error, ResolutionDelayed)
+    assert error.reason == reasons.REGISTRY_UNREACHABLE
+    assert len(error.message.splitlines()) == 1
+
+
+async def test_a_registry_on_whose_port_nobody_listens_is_temporary():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = "http://127.0.0.1:%d" % probe.getsockname()[1]
+    with pytest.raises(ResolutionDelayed, match="cannot be reached") as raised:
+        await resolve(address, "models:/cats-dogs/1")
+    assert raised.value.reason == reasons.REGISTRY_UNREACHABLE
+    assert address in raised.value.message
+
+
+async def test_a_registry_that_does_not_answer_in_time_is_temporary(monkeypatch):
+    monkeypatch.setattr(registry_module, "TIMEOUT_SECONDS", 0.1)
+
+    async def handler(request: web.BaseRequest) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(handler) as url:
+        with pytest.raises(ResolutionDelayed, match="no answer in time"):
+            await resolve(url, "models:/cats-dogs/1")
+
+
+async def test_without_a_registry_the_sentence_names_the_setting():
+    error = await refusal(None, "models:/cats-dogs/1")
+    assert error.reason == reasons.REGISTRY_UNREACHABLE
+    assert "MLFLOW_TRACKING_URI" in error.message
+
+
+LOGINS = {
+    "Basic " + base64.b64encode(b"operator:hunter2").decode(): {
+        "tracking_username": "operator",
+        "tracking_password": "hunter2",
+    },
+    "Bearer hunter2": {"tracking_token": "hunter2"},
+}
+
+
+@pytest.mark.parametrize(("header", "login"), LOGINS.items(), ids=["basic", "bearer"])
+@pytest.mark.parametrize("status", [200, 401, 404, 500])
+async def test_credentials_are_sent_and_are_in_no_errors_text(header, login, status):
+    heard = []
+
+    async def handler(request: web.BaseRequest) -> web.Response:
+        heard.append(request.headers.get("Authorization"))
+        return web.json_response({"message": "no"}, status=status)
+
+    async with serving(handler) as url:
+        registry = MlflowRegistry(settings(url, **login))
+        with pytest.raises(ResolutionError) as raised:
+            await registry.resolve(ModelSource(uri="models:/cats-dogs/1"))
+    assert heard == [header]
+    for secret in ("hunter2", header.split(" ")[1]):
+        assert secret not in f"{raised.value!s} {raised.value!r} {raised.value.__cause__!r}"

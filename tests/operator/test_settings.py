@@ -1,0 +1,79 @@
+"""The operator's settings: what is wrong is said in one sentence that names the variable."""
+
+from __future__ import annotations
+
+import pytest
+
+from model_operator.errors import SettingsError
+from model_operator.settings import Settings
+
+IMAGE = {"CV_FACTORY_SERVER_IMAGE": "example/server:1"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CV_FACTORY_WORKERS", "0"),
+        ("CV_FACTORY_WORKERS", "257"),
+        ("CV_FACTORY_WORKERS", "many"),
+        ("CV_FACTORY_RESYNC_SECONDS", "9"),
+        ("CV_FACTORY_RESYNC_SECONDS", "nan"),
+        ("CV_FACTORY_LOG_LEVEL", "loud"),
+        ("CV_FACTORY_HEALTH_PORT", "65536"),
+        ("CV_FACTORY_HEALTH_PORT", "-1"),
+        ("CV_FACTORY_NO_SUCH_SETTING", "1"),
+        ("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
+        ("MLFLOW_TRACKING_URI", "mlflow:5000"),
+        ("MLFLOW_TRACKING_URI", "http://"),
+        ("MLFLOW_TRACKING_URI", "http://[::1"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_that_names_the_variable(variable, value):
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_environment({**IMAGE, variable: value})
+    sentence = str(raised.value)
+    assert sentence.startswith(f"{variable}: ")
+    assert len(sentence.splitlines()) == 1
+
+
+@pytest.mark.parametrize("environment", [{}, {"CV_FACTORY_SERVER_IMAGE": ""}])
+def test_a_missing_value_is_one_sentence_that_names_the_variable(environment):
+    with pytest.raises(SettingsError, match=r"^CV_FACTORY_SERVER_IMAGE: Field required$"):
+        Settings.from_environment(environment)
+
+
+def test_an_empty_variable_counts_as_not_set_and_other_programs_variables_are_not_read():
+    environment = {**IMAGE, "CV_FACTORY_WORKERS": "", "MLFLOW_TRACKING_URI": "", "PATH": "/bin"}
+    assert Settings.from_environment(environment) == Settings(server_image="example/server:1")
+
+
+def test_values_are_read_by_their_names():
+    settings = Settings.from_environment(
+        {
+            **IMAGE,
+            "CV_FACTORY_WORKERS": "3",
+            "CV_FACTORY_LOG_LEVEL": "debug",
+            "MLFLOW_TRACKING_URI": "https://mlflow.example/prefix/",
+            "MLFLOW_TRACKING_USERNAME": "operator",
+            "MLFLOW_TRACKING_PASSWORD": "hunter2",
+        }
+    )
+    assert (settings.workers, settings.log_level) == (3, "debug")
+    assert settings.tracking_uri == "https://mlflow.example/prefix/"
+    assert (settings.tracking_username, settings.tracking_password) == ("operator", "hunter2")
+
+
+def test_passwords_and_tokens_are_not_shown():
+    settings = Settings.from_environment(
+        {**IMAGE, "MLFLOW_TRACKING_PASSWORD": "hunter2", "MLFLOW_TRACKING_TOKEN": "s3cr3t"}
+    )
+    assert "hunter2" not in f"{settings!r} {settings}"
+    assert "s3cr3t" not in f"{settings!r} {settings}"
+
+
+@pytest.mark.parametrize("login", ["operator:hunter2", "hunter2", ":hunter2"])
+def test_a_registry_address_that_carries_a_password_is_refused_without_repeating_it(login):
+    environment = {**IMAGE, "MLFLOW_TRACKING_URI": f"http://{login}@mlflow:5000"}
+    with pytest.raises(SettingsError, match="MLFLOW_TRACKING_PASSWORD") as raised:
+        Settings.from_environment(environment)
+    assert "hunter2" not in str(raised.value)
