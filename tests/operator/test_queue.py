@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -157,7 +158,7 @@ class Bookkeeper:
         self.unanswered: set[str] = set()
         """Asked for, and not handed out since."""
 
-    async def act(self, action: str, *arguments) -> None:
+    async def act(self, action: str, *arguments: Any) -> None:
         match action:
             case "add":
                 self.queue.add(*arguments)

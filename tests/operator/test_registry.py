@@ -156,11 +156,11 @@ async def test_a_pin_that_differs_from_the_tag_is_refused(mlflow, version):
 # --- servers that are not well ---------------------------------------------------------------
 
 
-async def answer(status: int, body: str, **options) -> ResolutionError:
+async def answer(status: int, body: str) -> ResolutionError:
     """What the client makes of one answer."""
 
     async def handler(request: web.BaseRequest) -> web.Response:
-        return web.Response(status=status, text=body, **options)
+        return web.Response(status=status, text=body)
 
     async with serving(handler) as url:
         with pytest.raises(ResolutionError) as raised:
@@ -203,7 +203,7 @@ async def test_an_answer_that_is_not_mlflows_is_temporary(status, body):
 
 async def test_a_registry_on_whose_port_nobody_listens_is_temporary():
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = "http://127.0.0.1:%d" % probe.getsockname()[1]
+        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
     with pytest.raises(ResolutionDelayed, match="cannot be reached") as raised:
         await resolve(address, "models:/cats-dogs/1")
     assert raised.value.reason == reasons.REGISTRY_UNREACHABLE

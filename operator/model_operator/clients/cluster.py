@@ -114,7 +114,7 @@ class Cluster:
 
         Raises:
             Gone: the resourceVersion is too old; list again.
-            ApiUnreachable: the stream broke or fell silent.
+            ApiUnreachable: the stream broke, fell silent or is not one of events.
 
         """
         query = {
@@ -130,13 +130,13 @@ class Cluster:
         response = await self._request("GET", path(kind, namespace), query, limits=timeout)
         try:
             async for line in response.content:
-                event: Body = json.loads(line)
+                event = _event(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
                     code = status.get("code", 500)
                     raise _ERRORS.get(code, ApiError)(code, status.get("message", ""))
                 yield event
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiUnreachable(f"the watch of {kind} broke: {error!r}") from error
         finally:
             response.close()
@@ -193,7 +193,7 @@ class Cluster:
         response = await self._request(method, target, query or {}, body, content_type)
         try:
             return cast("Body", json.loads(await response.read()))
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiUnreachable(f"{method} {target}: {error!r}") from error
 
     async def _request(
@@ -223,6 +223,14 @@ class Cluster:
             raise await _error(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnreachable(f"{method} {target}: {error!r}") from error
+
+
+def _event(line: bytes) -> Body:
+    """One line of a watch. Raises ValueError when it is cut off or not an event."""
+    event = json.loads(line)
+    if not isinstance(event, dict) or not {"type", "object"} <= event.keys():
+        raise ValueError(f"{line[:80]!r} is not an event")
+    return event
 
 
 async def _error(response: aiohttp.ClientResponse) -> ApiError:

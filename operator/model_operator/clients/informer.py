@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ Key = tuple[str, str]
 
 CHILD_KINDS = ("Deployment", "Service", "Pod", "ControllerRevision", "Endpoints")
 LONGEST_PAUSE_SECONDS = 30.0
+SHORTEST_WATCH_SECONDS = 0.5
+"""A watch that ends sooner and told nothing is trouble: renewing it at once would never rest."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,21 +46,21 @@ class Informer:
         self._notify = notify
         self._owners: dict[str, Key] = {}
         """By the child's uid."""
+        self._failures = 0
+        """In a row: a watch that tells something, or that lives, ends the row."""
 
     async def run(self) -> None:
         """Lists and watches for ever; pauses grow while the API server does not answer."""
-        failures = 0
         while True:
             try:
                 version = await self._list()
-                failures = 0
                 while True:
                     version = await self._follow(version)
             except Gone:
                 continue
             except (ApiError, ApiUnreachable) as error:
-                failures += 1
-                pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(failures, 10) / 4)
+                self._failures += 1
+                pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(self._failures, 10) / 4)
                 log.warning("watch interrupted", kind=self._kind, error=str(error), pause=pause)
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
@@ -73,12 +76,17 @@ class Informer:
 
     async def _follow(self, version: str) -> str:
         """One watch, until the server closes it; returns where the next one starts."""
+        started, told = time.monotonic(), False
         stream = self._cluster.watch(self._kind, None, naming.MANAGED_SELECTOR, version)
         async for event in stream:
+            self._failures, told = 0, True
             body = event["object"]
             version = body["metadata"]["resourceVersion"]
             if event["type"] != "BOOKMARK":
                 self._note(event["type"], body)
+        if not told and time.monotonic() - started < SHORTEST_WATCH_SECONDS:
+            raise ApiUnreachable(f"the watch of {self._kind} was closed at once")
+        self._failures = 0
         return version
 
     def _note(self, kind_of_change: str, body: dict[str, Any]) -> None:
