@@ -55,8 +55,8 @@ verify: $(READY) ## Prove that every generated file is fresh
 	@$(BIN)/python -m dev.generate --check
 
 .PHONY: lock
-lock: $(READY) ## Resolve the dependencies anew within pyproject.toml (UPGRADE=1: newest versions)
-	@$(BIN)/python -m dev.lock $(if $(UPGRADE),--upgrade)
+lock: $(READY) ## Resolve the dependencies within pyproject.toml (UPGRADE=1: newest; CHECK=1)
+	@$(BIN)/python -m dev.lock $(if $(UPGRADE),--upgrade) $(if $(CHECK),--check)
 
 .PHONY: images
 images: ## Build the images with docker, podman or buildah

@@ -112,6 +112,7 @@ def register(stage: Stage, artifact: Path, *alias: str) -> Registered:
         answer = json.loads(
             model_train(
                 *("register", "--artifact", str(artifact), "--name", NAME, "--json"),
+                *("--data", str(WORK / "data")),
                 *(argument for name in alias for argument in ("--alias", name)),
                 tracking_uri=url,
             )
