@@ -5,8 +5,8 @@
 Standard library only, one file: the demo and the end-to-end tests run it in a pod. Requests
 start by the clock, whether or not earlier ones were answered, half of them on kept-alive
 connections and half on fresh ones. A request has failed when it was refused or reset, when its
-answer is not 200, names no version, or comes later than `--late` seconds after its appointed
-time. The last line is a JSON report; the exit status is 0 whatever it says.
+answer is not HTTP, is not 200, names no version, or comes later than `--late` seconds after its
+appointed time. The last line is a JSON report; the exit status is 0 whatever it says.
 """
 
 from __future__ import annotations
@@ -143,6 +143,8 @@ class OpenLoop:
             self.report.failures["refused"] += 1
         except (OSError, asyncio.IncompleteReadError):
             self.report.failures["reset"] += 1
+        except (ValueError, IndexError, asyncio.LimitOverrunError):
+            self.report.failures["not HTTP"] += 1
         else:
             self._judge(status, body, time.monotonic() - appointed)
 
@@ -196,6 +198,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 0 < arguments.requests <= MOST_REQUESTS:
         parser.error(f"--requests must be between 1 and {MOST_REQUESTS}")
+    if not arguments.rate > 0:
+        parser.error("--rate must be above 0")
     url = urlsplit(arguments.url)
     target = Target(
         url.hostname or "", url.port or 80, url.path or "/", arguments.image.read_bytes()
