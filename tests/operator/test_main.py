@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dev.cluster.controlplane import ControlPlane
 from model_operator.errors import ApiError, ApiUnreachable, Conflict
 from model_operator.main import work
 from model_operator.plan import Plan
 from model_operator.runtime.queue import WorkQueue
+from tests.operator.builders import make_model_deployment
+from tests.operator.conftest import Kubectl
 from tests.operator.virtual_time import now, run
 
 RESYNC_SECONDS = 300
+DEADLINE_SECONDS = 30
 KEY = ("vision", "cats-dogs")
 
 
@@ -59,10 +68,10 @@ def times_of_passes(*outcomes: Plan | Exception, and_none_within: float = 0) -> 
 
 
 WELL = Plan()
-OTHER_FAILURES = (ApiError(500, "etcd"), ApiUnreachable("refused"), RuntimeError("a bug"))
+FAILURES = (ApiError(500, "etcd"), ApiUnreachable("refused"), RuntimeError("a bug"))
 
 
-@pytest.mark.parametrize("failure", OTHER_FAILURES, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 def test_a_worker_survives_any_failure_and_comes_back_later_each_time(failure):
     assert times_of_passes(failure, failure, failure, WELL) == [0, 1, 3, 7]
 
@@ -94,16 +103,23 @@ def test_a_resource_that_is_gone_is_not_looked_at_again():
     assert passes == [0]
 
 
+COMMAND = str(Path(sys.executable).with_name("model-operator"))
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's, with none of the operator's settings and no pod's service account."""
+    names = ("CV_FACTORY_", "MLFLOW_", "KUBERNETES_")
+    return {key: value for key, value in os.environ.items() if not key.startswith(names)}
+
+
 def operator(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The console script, with nothing of this process's settings."""
-    clean = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("CV_FACTORY_", "MLFLOW_"))
-    }
-    command = [str(Path(sys.executable).with_name("model-operator")), *arguments]
     return subprocess.run(
-        command, env=clean | environment, capture_output=True, text=True, timeout=60, check=False
+        [COMMAND, *arguments],
+        env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -125,3 +141,49 @@ def test_with_wrong_settings_the_process_ends_with_status_2_and_one_sentence(env
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"model-operator: {name}: ")
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_SECONDS} s: {what}"
+        time.sleep(0.1)
+
+
+@pytest.mark.api
+def test_the_process_follows_each_edit_writes_nothing_but_status_and_ends_when_told(
+    control_plane: ControlPlane, kubectl: Kubectl, namespace: str, tmp_path: Path
+):
+    body = make_model_deployment().build()
+    body["metadata"] = {"name": "cats-dogs", "namespace": namespace}
+    kubectl("apply", "--server-side", "-f", "-", stdin=body)
+
+    def read() -> dict[str, Any]:
+        text = kubectl("get", "md", "cats-dogs", "-n", namespace, "-o", "json").stdout
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    environment = clean_environment() | {
+        "KUBECONFIG": str(control_plane.kubeconfig),
+        "CV_FACTORY_SERVER_IMAGE": "example/server:1",
+        "CV_FACTORY_HEALTH_PORT": "0",
+    }
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([COMMAND], env=environment, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: read().get("status", {}).get("observedGeneration") == 1, "a status")
+        patch = '{"spec": {"replicas": 1}}'
+        kubectl("patch", "md", "cats-dogs", "-n", namespace, "--type=merge", "-p", patch)
+        wait_until(lambda: read()["status"]["observedGeneration"] == 2, "the edit was followed")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_SECONDS) == 0, (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+        process.wait()
+    found = read()
+    assert not {"annotations", "finalizers", "labels"} & found["metadata"].keys()
+    assert found["spec"]["model"] == body["spec"]["model"]
+    conditions = {c["type"]: c for c in found["status"]["conditions"]}
+    assert "set MLFLOW_TRACKING_URI" in conditions["ModelResolved"]["message"]
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert {"timestamp", "level", "event"} <= lines[0].keys()

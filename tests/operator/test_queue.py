@@ -33,7 +33,9 @@ def test_a_key_that_waits_is_there_once():
             queue.add(key)
         assert len(queue) == 2
         assert [await queue.get(), await queue.get()] == ["a", "b"]
-        assert len(queue) == 0
+        queue.done("a")
+        queue.done("b")
+        assert await next_key(queue, within=1000) is None
 
     run(scenario())
 
