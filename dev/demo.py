@@ -179,7 +179,7 @@ def roll_out(stage: Stage, new: Registered) -> dict[str, Any]:
     old = before["status"]["stable"]["revision"]
     picture = min((WORK / "data/cat").glob("*.jpg"))
     load.start(stage.endpoint(NAMESPACE, NAME), picture, requests=REQUESTS, rate=RATE)
-    with step(f"rolling out version {new.version} under {RATE:.0f} requests a second", 75):
+    with step(f"rolling out version {new.version} under {RATE:.0f} requests a second", 65):
         kube.apply(example(f"models:/{NAME}/{new.version}"))
         wait_ready(kube, NAMESPACE, NAME)
         wait_for_no_pods(kube, f"cvfactory.dev/revision={old}")

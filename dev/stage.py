@@ -190,6 +190,9 @@ class LoadJob:
                             *("--requests", str(requests), "--rate", str(rate)),
                         ],
                         "volumeMounts": [{"name": "load", "mountPath": "/load"}],
+                        # A client that is starved of the node's processor sends its requests
+                        # late and in bursts, and blames the server for it.
+                        "resources": {"requests": {"cpu": "800m"}},
                     }
                 ],
             },
