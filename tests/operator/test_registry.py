@@ -113,8 +113,8 @@ async def test_a_version_and_an_alias_resolve_to_the_version_and_the_digest_of_i
     assert await resolve(mlflow, uri) == FIRST
 
 
-async def test_an_address_may_end_with_a_slash_and_a_name_may_need_quoting(mlflow):
-    resolved = await resolve(f"{mlflow}/", f"models:/{SPACED}/1")
+async def test_a_name_may_need_quoting(mlflow):
+    resolved = await resolve(mlflow, f"models:/{SPACED}/1")
     assert resolved == ResolvedModel(f"models:/{SPACED}/1", "1", digest_of(9))
 
 
@@ -199,6 +199,20 @@ async def test_an_answer_that_is_not_mlflows_is_temporary(status, body):
     assert isinstance(error, ResolutionDelayed)
     assert error.reason == reasons.REGISTRY_UNREACHABLE
     assert len(error.message.splitlines()) == 1
+
+
+async def test_an_address_may_have_a_path_and_end_with_a_slash():
+    asked = []
+
+    async def handler(request: web.BaseRequest) -> web.Response:
+        asked.append(request.path)
+        return web.json_response({})
+
+    async with serving(handler) as url:
+        for address in (f"{url}/mlflow", f"{url}/mlflow/"):
+            with pytest.raises(ResolutionDelayed):
+                await resolve(address, "models:/cats-dogs/1")
+    assert asked == ["/mlflow/api/2.0/mlflow/model-versions/get"] * 2
 
 
 async def test_a_registry_on_whose_port_nobody_listens_is_temporary():
