@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from pydantic.alias_generators import to_camel
 
 GROUP = "cvfactory.dev"
@@ -26,6 +26,14 @@ API_VERSION = f"{GROUP}/{VERSION}"
 NAME_MAX_LENGTH = 50
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 MODEL_URI_PATTERN = r"^models:/[^/@]+(/[0-9]+|@[A-Za-z0-9_.-]+)$"
+
+RESERVED_ENVIRONMENT = frozenset(
+    {
+        *("MODEL_PATH", "MODEL_SHA256", "MODEL_NAME", "MODEL_VERSION", "REVISION", "PORT"),
+        *("DRAIN_SECONDS", "REQUEST_TIMEOUT_SECONDS"),
+    }
+)
+"""Variables of the server that the operator sets itself."""
 
 Seconds = Annotated[int, Field(ge=0, le=86_400)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -108,6 +116,14 @@ class ServerSpec(ApiType):
         description="How long a pod goes on answering after it was told to stop, so that clients "
         "and nodes can notice. Default: 15. 0 loses requests.",
     )
+
+    @field_validator("env")
+    @classmethod
+    def _is_not_reserved(cls, env: list[PodFragment] | None) -> list[PodFragment] | None:
+        for item in env or ():
+            if item.get("name") in RESERVED_ENVIRONMENT:
+                raise ValueError(f"{item['name']} is set by the operator: leave it out")
+        return env
 
 
 class Strategy(ApiType):

@@ -16,6 +16,8 @@ from model_operator.plan import Plan
 
 # 400 and 422: the body is not valid. 403: a quota, an admission rule or the operator's role.
 _REFUSALS = (400, 403, 422)
+# A body that does not fit its kind's schema: older API servers answer it with 500.
+_NOT_OF_ITS_KIND = "failed to create typed patch object"
 
 
 class ChildRefused(OperatorError):
@@ -42,7 +44,7 @@ async def apply(
         try:
             await cluster.apply(body)
         except ApiError as error:
-            if error.status in _REFUSALS:
+            if error.status in _REFUSALS or _NOT_OF_ITS_KIND in error.message:
                 refusal = Refusal(body["kind"], body["metadata"]["name"], error.message)
                 raise ChildRefused(refusal) from error
             raise

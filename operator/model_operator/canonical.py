@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-Body = dict[str, Any]
-
 _QUANTITY = re.compile(r"^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([numkMGTPE]?|[KMGTPE]i)$")
 _FACTORS = {
     "": Decimal(1),
@@ -26,19 +24,21 @@ _FACTORS = {
 }
 
 
-def canonical(value: Any) -> Any:
-    """Drops nulls, empty lists and empty mappings at every depth; 0, "" and False stay."""
+def without_nulls(value: Any) -> Any:
+    """Drops null members at every depth. Empty ones stay: an empty selector selects everything."""
     if isinstance(value, Mapping):
-        members = {key: canonical(member) for key, member in value.items()}
-        return {key: member for key, member in members.items() if member not in (None, [], {})}
+        members = {key: without_nulls(member) for key, member in value.items()}
+        return {key: member for key, member in members.items() if member is not None}
     if isinstance(value, list | tuple):
-        return [canonical(item) for item in value]
+        return [without_nulls(item) for item in value]
     return value
 
 
 def digest(value: Any) -> str:
-    """SHA-256 in hex over the canonical JSON form of `value` (keys sorted, no white space)."""
-    text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """SHA-256 in hex over the JSON form of `value` (no nulls, keys sorted, no white space)."""
+    text = json.dumps(
+        without_nulls(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -63,8 +63,8 @@ def is_subset(wanted: Any, live: Any, *, quantities: bool = False) -> bool:
         return isinstance(live, Mapping) and all(
             is_subset(
                 value,
-                # The server leaves out empty strings, as in an environment variable's value.
-                live.get(key, "" if value == "" else None),
+                # The server leaves out what is empty, as in an environment variable's value.
+                live.get(key, value if value in ("", [], {}) else None),
                 quantities=quantities or key in ("limits", "requests"),
             )
             for key, value in wanted.items()
@@ -80,3 +80,35 @@ def is_subset(wanted: Any, live: Any, *, quantities: bool = False) -> bool:
     if quantities and (number := quantity(wanted)) is not None:
         return number == quantity(live)
     return bool(wanted == live)
+
+
+def owns_more(wanted: Mapping[str, Any], live: Mapping[str, Any], manager: str) -> bool:
+    """Whether the manager's last apply set a field that is not wanted any more.
+
+    Reads `metadata.managedFields` as the API describes it:
+    https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
+    """
+    return any(
+        _reaches_beyond(entry.get("fieldsV1", {}), wanted)
+        for entry in live["metadata"].get("managedFields", ())
+        if entry["manager"] == manager and entry["operation"] == "Apply"
+    )
+
+
+def _reaches_beyond(fields: Mapping[str, Any], wanted: Any) -> bool:
+    for path, below in fields.items():
+        kind, _, name = path.partition(":")
+        if kind == "f":
+            if not isinstance(wanted, Mapping) or name not in wanted:
+                return True
+            member = wanted[name]
+        elif kind == "k":
+            key = json.loads(name)
+            member = next((item for item in wanted if is_subset(key, item)), None)
+            if member is None:
+                return True
+        else:
+            continue
+        if _reaches_beyond(below, member):
+            return True
+    return False

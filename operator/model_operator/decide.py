@@ -31,7 +31,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     records = known_records(observed, model)
     obstacle = find_obstacle(observed, model_resolved)
     target = target_record(observed, model, records)
-    serving = records.get(service.serving_revision(observed.service) or "")
+    serving = records.get(serving_revision(observed) or "")
     sizes = observed_sizes(observed)
     confirmed = serving is not None and service.is_confirmed(observed, serving.revision)
     step = next_step(observed, target, serving, sizes, confirmed, now) if not obstacle else None
@@ -43,6 +43,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         target=target,
         serving=serving,
         serving_confirmed=confirmed,
+        reachable_pods=service.reachable_pods(observed, serving.revision) if serving else 0,
         sizes=sizes,
         step=step,
         obstacle=obstacle,
@@ -50,9 +51,9 @@ def decide(observed: Observed, now: datetime) -> Plan:
     new_status = status.build(facts)
     children = Children(observed, records, target, serving, step)
     return Plan(
-        applies=tuple(children.applies()) if may_write(observed) else (),
-        scales=tuple(children.scales()) if may_write(observed) else (),
-        deletes=tuple(children.deletes()) if may_write(observed) and obstacle is None else (),
+        applies=tuple(body for body in children.applies() if may_write(observed, body)),
+        scales=tuple(children.scales()),
+        deletes=tuple(children.deletes()) if obstacle is None else (),
         status=new_status if new_status != last_status(observed) else None,
         events=tuple(Event(*t) for t in status.transitions(observed.resource.status, new_status)),
         requeue_after=requeue_after(observed, step),
@@ -83,9 +84,52 @@ def settle_model(observed: Observed) -> tuple[api.ModelStatus | None, Verdict]:
 def known_records(
     observed: Observed, model: api.ModelStatus | None
 ) -> Mapping[str, RevisionRecord]:
-    """The frozen records, and the one that this pass is about to freeze."""
+    """The frozen records, those that were lost and are read off what runs, and the one that
+    this pass is about to freeze.
+    """
     fresh = new_record(observed, model)
-    return {**({fresh.revision: fresh} if fresh else {}), **observed.records}
+    return {
+        **({fresh.revision: fresh} if fresh else {}),
+        **{record.revision: record for record in lost_records(observed, model)},
+        **observed.records,
+    }
+
+
+def lost_records(observed: Observed, model: api.ModelStatus | None) -> Iterator[RevisionRecord]:
+    """Revisions that run without a record: what they were made of is what runs."""
+    recorded = observed.resource.status
+    known = {r.revision: r for r in (recorded.stable, recorded.canary) if r and r.sha256}
+    for revision, deployment in observed.deployments.items():
+        if revision in observed.records:
+            continue
+        if (told := known.get(revision)) and told.resolved_uri and told.version and told.sha256:
+            resolved = ResolvedModel(told.resolved_uri, told.version, told.sha256)
+        elif model and revisions.revision_id(model.sha256, observed.resource.server) == revision:
+            resolved = ResolvedModel(model.resolved_uri, model.version, model.sha256)
+        else:
+            continue
+        yield RevisionRecord(
+            revision=revision,
+            number=next_number(observed),
+            model=resolved,
+            pod_template=deployment["spec"]["template"],
+        )
+
+
+def next_number(observed: Observed) -> int:
+    """The number of the next revision in the history."""
+    return 1 + max((record.number for record in observed.records.values()), default=0)
+
+
+def serving_revision(observed: Observed) -> str | None:
+    """The revision that has all requests: the data plane says it, and where the endpoint is gone,
+    the last status, as long as that revision still runs.
+    """
+    named = service.serving_revision(observed.service)
+    stable = observed.resource.status.stable
+    if named is None and stable is not None and stable.revision in observed.deployments:
+        return stable.revision
+    return named
 
 
 def new_record(observed: Observed, model: api.ModelStatus | None) -> RevisionRecord | None:
@@ -96,7 +140,7 @@ def new_record(observed: Observed, model: api.ModelStatus | None) -> RevisionRec
     resolved = ResolvedModel(model.resolved_uri, model.version, model.sha256)
     return RevisionRecord(
         revision=revisions.revision_id(model.sha256, resource.server),
-        number=1 + max((record.number for record in observed.records.values()), default=0),
+        number=next_number(observed),
         model=resolved,
         pod_template=resources.pod_template(resource, resource.spec, resolved, observed.defaults),
     )
@@ -114,12 +158,12 @@ def find_obstacle(observed: Observed, model_resolved: Verdict) -> Verdict | None
     """What stands in the way from outside the rollout, the gravest first."""
     if observed.resource.invalid:
         return Verdict(True, reasons.INVALID_SPEC, observed.resource.invalid)
-    for conflict in observed.conflicts:
-        if conflict.predecessor:
-            words = f"waiting for {conflict.kind} {conflict.name} of a deleted resource to go"
+    for namesake in observed.namesakes:
+        if namesake.predecessor:
+            words = f"waiting for {namesake.kind} {namesake.name} of a deleted resource to go"
             return Verdict(False, reasons.WAITING_FOR_PREDECESSOR, words)
         words = (
-            f"{conflict.kind} {conflict.name} exists and belongs to somebody else; "
+            f"{namesake.kind} {namesake.name} exists and belongs to somebody else; "
             "delete or rename it, or rename this resource"
         )
         return Verdict(True, reasons.NAME_CONFLICT, words)
@@ -132,9 +176,12 @@ def find_obstacle(observed: Observed, model_resolved: Verdict) -> Verdict | None
     return None
 
 
-def may_write(observed: Observed) -> bool:
-    """Children are left alone while a name is taken or the API server refuses one of them."""
-    return not observed.conflicts and observed.refusal is None
+def may_write(observed: Observed, body: Mapping[str, Any]) -> bool:
+    """An object under a name that is taken is left alone, and so is one that was just refused."""
+    identity = (body["kind"], body["metadata"]["name"])
+    taken = {(namesake.kind, namesake.name) for namesake in observed.namesakes}
+    refused = observed.refusal and (observed.refusal.kind, observed.refusal.name)
+    return identity not in taken and identity != refused
 
 
 def observed_sizes(observed: Observed) -> dict[str, Size]:
@@ -200,7 +247,7 @@ def last_status(observed: Observed) -> Mapping[str, Any]:
 
 def requeue_after(observed: Observed, step: Step | None) -> timedelta | None:
     """When to look again although nothing is heard of."""
-    if any(conflict.predecessor for conflict in observed.conflicts):
+    if any(namesake.predecessor for namesake in observed.namesakes):
         return PREDECESSOR_POLL
     return step.requeue_after if step else None
 
@@ -283,6 +330,8 @@ class Children:
 
 def _is_unchanged(wanted: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
     if live is None or not canonical.is_subset(wanted, live):
+        return False
+    if canonical.owns_more(wanted, live, naming.MANAGER):
         return False
     selector = wanted["spec"].get("selector")
     return wanted["kind"] != "Service" or bool(selector == live["spec"].get("selector"))

@@ -33,6 +33,8 @@ from model_operator.reconcile import Reconciler
 from model_operator.runtime.queue import WorkQueue
 from model_operator.settings import Settings
 
+CRD_POLL_SECONDS = 2.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -67,6 +69,18 @@ def next_look(plan: Plan, resync_seconds: float) -> float:
     return min(asked, resync_seconds)
 
 
+async def until_served(cluster: cluster_client.Cluster) -> None:
+    """Waits for the CRD: kopf looks for it once, and would watch nothing for ever."""
+    while True:
+        try:
+            await cluster.list(api.KIND, None)
+        except (ApiError, ApiUnreachable) as error:
+            log.warning("waiting until ModelDeployments are served", error=str(error))
+            await asyncio.sleep(CRD_POLL_SECONDS)
+        else:
+            return
+
+
 @contextlib.asynccontextmanager
 async def running(settings: Settings, queue: WorkQueue[Key]) -> AsyncIterator[None]:
     """The composition root: clients, informers and workers, until the context ends."""
@@ -84,6 +98,7 @@ async def running(settings: Settings, queue: WorkQueue[Key]) -> AsyncIterator[No
     )
     informers = [Informer(cluster, kind, queue.add) for kind in CHILD_KINDS]
     try:
+        await until_served(cluster)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(informer.run()) for informer in informers]
             tasks += [

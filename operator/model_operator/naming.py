@@ -6,6 +6,9 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from model_operator import api
 
 MANAGER = "cv-factory"
@@ -28,6 +31,12 @@ def revision_child(name: str, revision: str) -> str:
     'cats-dogs-9c1b04aa57'
     """
     return f"{name}-{revision}"
+
+
+def revision_of(name: str, child: Mapping[str, Any]) -> str:
+    """The revision that a child is of, by its name: labels can be changed by anybody."""
+    child_name: str = child["metadata"]["name"]
+    return child_name.removeprefix(f"{name}-")
 
 
 def identity_labels(name: str) -> dict[str, str]:

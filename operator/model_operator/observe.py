@@ -16,7 +16,7 @@ from model_operator import api, naming, revisions
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.registry import Registry
 from model_operator.errors import ResolutionError
-from model_operator.observed import Conflict, Defaults, Observed, Resolution, Resource
+from model_operator.observed import Defaults, Namesake, Observed, Resolution, Resource
 from model_operator.revisions import ResolvedModel
 
 Body = Mapping[str, Any]
@@ -61,27 +61,28 @@ def assemble(
 ) -> Observed:
     """Sorts what was read into one observation. Pure."""
     kinds: dict[str, list[Body]] = defaultdict(list)
-    conflicts = []
+    taken = []
     for body in children:
         owner = _controller(body)
         if owner is not None and owner["uid"] == resource.uid:
             kinds[body["kind"]].append(body)
         else:
-            conflicts.append(_conflict(body, owner, resource))
+            taken.append(_namesake(body, owner, resource))
     records = [
-        revisions.from_controller_revision(body, _revision(body))
+        revisions.from_controller_revision(body, naming.revision_of(resource.name, body))
         for body in kinds["ControllerRevision"]
+        if "data" in body
     ]
     return Observed(
         resource=resource,
         defaults=defaults,
         resolution=resolution,
         records={record.revision: record for record in records},
-        deployments={_revision(body): body for body in kinds["Deployment"]},
+        deployments={naming.revision_of(resource.name, body): body for body in kinds["Deployment"]},
         pods=_by_revision(pods),
         service=next(iter(kinds["Service"]), None),
         endpoint_pods=_endpoint_pods(endpoints),
-        conflicts=tuple(conflicts),
+        namesakes=tuple(taken),
     )
 
 
@@ -115,8 +116,9 @@ def in_one_sentence(error: ValidationError) -> str:
     """The first thing that is wrong, by the field's path, and how many more there are."""
     errors = error.errors()
     field = ".".join(["spec", *(str(part) for part in errors[0]["loc"])])
+    words = errors[0]["msg"].removeprefix("Value error, ")
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{field}: {errors[0]['msg'][0].lower()}{errors[0]['msg'][1:]}{more}"
+    return f"{field}: {words}{more}"
 
 
 async def resolve(resource: Resource, registry: Registry) -> Resolution | ResolutionError | None:
@@ -139,14 +141,16 @@ async def _namesakes(
     resolution: Resolution | ResolutionError | None,
     listed: Iterable[Body],
 ) -> list[Body]:
-    """Objects under the names that the wanted revision's children will have, labelled or not."""
+    """What has the name of a child of the wanted or the stable revision, and lacks our labels."""
     if not isinstance(resolution, Resolution):
         return []
-    revision = revisions.revision_id(resolution.model.sha256, resource.server)
-    name = naming.revision_child(resource.name, revision)
-    known = {(body.get("kind"), body["metadata"]["name"]) for body in listed}
+    wanted = {revisions.revision_id(resolution.model.sha256, resource.server)}
+    if resource.status.stable is not None:
+        wanted.add(resource.status.stable.revision)
+    known = {(body["kind"], body["metadata"]["name"]) for body in listed}
     found = [
         await cluster.get(kind, resource.namespace, name)
+        for name in sorted(naming.revision_child(resource.name, revision) for revision in wanted)
         for kind in ("ControllerRevision", "Deployment")
         if (kind, name) not in known
     ]
@@ -158,17 +162,12 @@ def _controller(body: Body) -> Body | None:
     return next((reference for reference in references if reference.get("controller")), None)
 
 
-def _conflict(body: Body, owner: Body | None, resource: Resource) -> Conflict:
+def _namesake(body: Body, owner: Body | None, resource: Resource) -> Namesake:
     predecessor = owner is not None and (owner["kind"], owner["name"]) == (
         api.KIND,
         resource.name,
     )
-    return Conflict(body["kind"], body["metadata"]["name"], predecessor=predecessor)
-
-
-def _revision(body: Body) -> str:
-    revision: str = body["metadata"]["labels"][naming.REVISION_LABEL]
-    return revision
+    return Namesake(body["kind"], body["metadata"]["name"], predecessor=predecessor)
 
 
 def _by_revision(pods: Iterable[Body]) -> dict[str, tuple[Body, ...]]:

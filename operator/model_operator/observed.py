@@ -58,7 +58,7 @@ class Resolution:
 
 
 @dataclass(frozen=True)
-class Conflict:
+class Namesake:
     """An object of another owner under the name of a child."""
 
     kind: str
@@ -94,7 +94,7 @@ class Observed:
     """The endpoint, when this resource controls it."""
     endpoint_pods: frozenset[str] | None = None
     """Names of the pods that the endpoint lists as ready; None without an Endpoints object."""
-    conflicts: tuple[Conflict, ...] = ()
+    namesakes: tuple[Namesake, ...] = ()
     refusal: Refusal | None = None
 
     def refused(self, refusal: Refusal) -> Observed:

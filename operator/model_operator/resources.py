@@ -56,7 +56,6 @@ def pod_template(
         "image": server.image or defaults.server_image,
         "imagePullPolicy": server.image_pull_policy,
     }
-    volumes = [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
     template = {
         "metadata": {
             "labels": {
@@ -68,11 +67,12 @@ def pod_template(
         "spec": {
             "initContainers": [_fetch_container(spec.model, model, defaults, image)],
             "containers": [_server_container(resource.name, revision, server, model, drain, image)],
+            "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
             "terminationGracePeriodSeconds": drain + REQUEST_TIMEOUT_SECONDS + EXIT_MARGIN_SECONDS,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "serviceAccountName": server.service_account_name,
-            "imagePullSecrets": [{"name": s.name} for s in server.image_pull_secrets or ()],
+            "imagePullSecrets": [{"name": s.name} for s in server.image_pull_secrets or ()] or None,
             "nodeSelector": server.node_selector,
             "tolerations": server.tolerations,
             "affinity": server.affinity,
@@ -85,8 +85,7 @@ def pod_template(
             },
         },
     }
-    body: Body = canonical.canonical(template)
-    body["spec"]["volumes"] = volumes  # after the empty mappings were dropped: these mean something
+    body: Body = canonical.without_nulls(template)
     return body
 
 
@@ -133,7 +132,7 @@ def _server_container(
         **image,
         "env": [
             *({"name": key, "value": value} for key, value in environment.items()),
-            *(item for item in server.env or () if item.get("name") not in environment),
+            *(server.env or ()),
         ],
         "ports": [{"name": "http", "containerPort": SERVER_PORT, "protocol": "TCP"}],
         "resources": server.resources,

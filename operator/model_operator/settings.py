@@ -74,10 +74,12 @@ class Settings(BaseModel):
         Raises:
             SettingsError: a variable is missing or wrong; the message names it.
         """
+        known = cls.model_fields.keys()
         values: dict[str, object] = {
             key.removeprefix(PREFIX).lower(): value
             for key, value in environment.items()
-            if key.startswith(PREFIX) and value
+            # Kubernetes sets variables of its own for Services named cv-factory-...
+            if key.startswith(PREFIX) and value and key.removeprefix(PREFIX).lower() in known
         }
         for field in ("uri", "username", "password", "token"):
             if value := environment.get(f"MLFLOW_TRACKING_{field.upper()}"):

@@ -40,6 +40,8 @@ class Facts:
     target: RevisionRecord | None
     serving: RevisionRecord | None
     serving_confirmed: bool
+    reachable_pods: int
+    """Ready pods of the serving revision that the data plane sends requests to."""
     sizes: Mapping[str, Size]
     step: Step | None
     """None when nothing may be decided: spec invalid, name taken, model not resolved."""
@@ -53,7 +55,6 @@ def build(facts: Facts) -> Body:
     verdicts = conditions(facts)
     serving, step = facts.serving, facts.step
     introduced = facts.target if facts.target and facts.target != serving else None
-    trouble = step.trouble if step else None
     status = api.ModelDeploymentStatus(
         observed_generation=resource.generation,
         phase=phase(facts, verdicts),
@@ -71,12 +72,8 @@ def build(facts: Facts) -> Body:
         selector=naming.as_selector(naming.pod_selector(resource.name, serving.revision))
         if serving
         else None,
-        failed_revision=step.failed if step else resource.status.failed_revision,
-        last_failure=api.FailureStatus(
-            revision=facts.target.revision, reason=trouble.reason, message=trouble.message
-        )
-        if facts.target and trouble
-        else None,
+        failed_revision=_failed_revision(facts),
+        last_failure=_last_failure(facts),
         conditions=_with_times(verdicts, facts),
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -117,13 +114,14 @@ def _available(facts: Facts) -> Verdict:
     if facts.serving is None:
         return Verdict(False, reasons.NO_STABLE_REVISION, "no revision has become ready yet")
     revision = facts.serving.revision
-    ready = facts.sizes[revision].ready if revision in facts.sizes else 0
-    if ready:
-        return Verdict(True, reasons.SERVING, f"revision {revision} serves with {ready} ready pods")
+    if facts.reachable_pods:
+        pods = f"{facts.reachable_pods} ready pods"
+        return Verdict(True, reasons.SERVING, f"revision {revision} serves with {pods}")
     spec = facts.observed.resource.spec
     if spec and spec.replicas == 0:
         return Verdict(False, reasons.SCALED_TO_ZERO, "replicas is 0: nothing serves, as asked")
-    return Verdict(False, reasons.NO_READY_PODS, f"revision {revision} has no ready pod")
+    words = f"the endpoint lists no ready pod of revision {revision}"
+    return Verdict(False, reasons.NO_READY_PODS, words)
 
 
 def _ready(facts: Facts) -> Verdict:
@@ -175,6 +173,22 @@ def _revision(record: RevisionRecord | None, facts: Facts) -> api.RevisionStatus
         sha256=record.model.sha256,
         ready_replicas=size.ready,
     )
+
+
+def _failed_revision(facts: Facts) -> str | None:
+    return facts.step.failed if facts.step else facts.observed.resource.status.failed_revision
+
+
+def _last_failure(facts: Facts) -> api.FailureStatus | None:
+    """The present trouble of what is being introduced, else why the failed revision failed."""
+    trouble = facts.step.trouble if facts.step else None
+    if facts.target and trouble:
+        return api.FailureStatus(
+            revision=facts.target.revision, reason=trouble.reason, message=trouble.message
+        )
+    recorded = facts.observed.resource.status.last_failure
+    failed = _failed_revision(facts)
+    return recorded if recorded and recorded.revision == failed else None
 
 
 def _traffic(facts: Facts) -> list[api.WeightStatus] | None:

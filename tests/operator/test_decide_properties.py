@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,8 @@ happenings = st.lists(
         st.tuples(st.just("pods"), st.just(0)),
         st.tuples(st.just("wait"), st.sampled_from([1, 10, 31, 601])),
         st.tuples(st.just("lose status"), st.just(0)),
+        st.tuples(st.just("lose endpoint"), st.just(0)),
+        st.tuples(st.just("lose records"), st.just(0)),
         st.tuples(st.just("bad version"), st.integers(1, 4)),
         st.tuples(st.just("slow version"), st.integers(1, 4)),
     ),
@@ -36,29 +40,25 @@ class Story:
         )
 
     def play(self, what: str, value: int) -> None:
-        match what:
-            case "version":
-                self.version = value
-                self._edit()
-            case "replicas":
-                self.replicas = value
-                self._edit()
-            case "pass":
-                self.world.one_pass()
-            case "dying pass":
-                self.world.one_pass(dies_after=value)
-            case "pods":
-                self.world.play_pods()
-            case "wait":
-                self.world.wait(value)
-            case "lose status":
-                self.world.lose_status()
-            case "bad version":
-                self.troubles[str(value)] = crashed(3, "refused")
-            case "slow version":
-                self.troubles[str(value)] = waiting("ContainerCreating")
+        world = self.world
+        happenings: dict[str, Callable[[], object]] = {
+            "version": lambda: self._edit(version=value),
+            "replicas": lambda: self._edit(replicas=value),
+            "pass": world.one_pass,
+            "dying pass": lambda: world.one_pass(dies_after=value),
+            "pods": world.play_pods,
+            "wait": lambda: world.wait(value),
+            "lose status": world.lose_status,
+            "lose endpoint": lambda: setattr(world, "service", None),
+            "lose records": world.histories.clear,
+            "bad version": lambda: self.troubles.update({str(value): crashed(3, "refused")}),
+            "slow version": lambda: self.troubles.update({str(value): waiting("Starting")}),
+        }
+        happenings[what]()
 
-    def _edit(self) -> None:
+    def _edit(self, version: int | None = None, replicas: int | None = None) -> None:
+        self.version = self.version if version is None else version
+        self.replicas = self.replicas if replicas is None else replicas
         self.world.edit(make_model_deployment().version(self.version).replicas(self.replicas))
 
 
@@ -69,8 +69,7 @@ def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_f
     for what, value in story_so_far:
         story.play(what, value)
     story.troubles.clear()
-    story.version, story.replicas = 9, 2
-    story._edit()
+    story._edit(version=9, replicas=2)
     story.world.settle(tick=5)
     assert story.world.status["phase"] == "Healthy"
     assert story.world.serving_version() == "9"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_operator import api, naming, resources
+from model_operator import api, naming, observe, resources
 from model_operator.observed import Defaults
 from tests.operator.builders import ModelDeploymentBuilder, digest_of, make_model_deployment
 from tests.operator.world import DEFAULTS, World
@@ -95,17 +95,21 @@ def test_both_containers_are_told_the_same_digest_as_was_resolved():
     assert command[command.index("--uri") + 1] == "models:/cats-dogs/2"
 
 
-def test_a_users_variables_are_added_but_never_override_the_operators_own():
+def test_a_users_variables_are_added():
     plain = values_of(containers(template(make_model_deployment()))["server"])
-    mine = [{"name": name, "value": "mine"} for name in (*plain, "OMP_NUM_THREADS")]
-    resource = make_model_deployment().server(env=mine)
-    values = values_of(containers(template(resource))["server"])
-    revision = values.pop("REVISION")
-    assert values == {
-        **{name: value for name, value in plain.items() if name != "REVISION"},
-        "OMP_NUM_THREADS": "mine",
-    }
-    assert revision not in ("mine", plain["REVISION"])
+    mine = [{"name": "OMP_NUM_THREADS", "value": "1"}]
+    values = values_of(containers(template(make_model_deployment().server(env=mine)))["server"])
+    assert values == plain | {"OMP_NUM_THREADS": "1", "REVISION": values["REVISION"]}
+
+
+def test_every_variable_of_the_operators_own_is_reserved_and_may_not_be_set():
+    plain = values_of(containers(template(make_model_deployment()))["server"])
+    assert set(plain) == api.RESERVED_ENVIRONMENT
+    for name in plain:
+        body = make_model_deployment().server(env=[{"name": name, "value": "mine"}]).build()
+        assert observe.read_resource(body).invalid == (
+            f"spec.server.env: {name} is set by the operator: leave it out"
+        )
 
 
 @pytest.mark.parametrize(("asked", "drain"), [(None, 15), (0, 0), (60, 60)])

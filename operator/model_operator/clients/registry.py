@@ -112,7 +112,7 @@ def resolved(source: ModelSource, name: str, version: Mapping[str, Any]) -> Reso
     """
     number = str(version["version"])
     uri = f"models:/{name}/{number}"
-    tags = {tag["key"]: tag["value"] for tag in version.get("tags") or ()}
+    tags = {tag.get("key"): tag.get("value") for tag in version.get("tags") or ()}
     digest = tags.get(DIGEST_TAG)
     if source.sha256 and digest and digest != source.sha256:
         raise ResolutionRefused(

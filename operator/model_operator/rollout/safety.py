@@ -15,8 +15,12 @@ def may_take_over(view: View) -> bool:
     return view.size(view.target).available >= max(view.replicas, serving_ready)
 
 
-def may_retire_others(view: View) -> bool:
-    """Other revisions keep their size until the data plane has confirmed that all requests go
-    to the serving one. With no ready pods there is nothing to confirm, and they are kept.
+def may_stop(view: View, revision: str, *, due: bool) -> bool:
+    """Another revision than the serving one is stopped when that is due and the data plane has
+    confirmed that all requests go elsewhere; one without ready pods serves nobody.
+
+    While it is not known what serves, whatever is ready may be serving.
     """
-    return view.serving_confirmed or view.replicas == 0
+    if not view.size(revision).ready:
+        return due
+    return due and view.serving is not None and (view.serving_confirmed or view.replicas == 0)

@@ -45,6 +45,12 @@ def serving_revision(endpoint: Mapping[str, Any] | None) -> str | None:
     return revision
 
 
+def reachable_pods(observed: Observed, revision: str) -> int:
+    """How many ready pods of the revision the data plane sends requests to."""
+    ready = {pod["metadata"]["name"] for pod in observed.pods.get(revision, ()) if is_ready(pod)}
+    return len(ready & (observed.endpoint_pods or frozenset()))
+
+
 def is_confirmed(observed: Observed, revision: str) -> bool:
     """Whether the data plane lists exactly the revision's ready pods, and at least one."""
     ready = frozenset(
