@@ -81,6 +81,8 @@ class Connection:
 class Report:
     """What became of the requests."""
 
+    ended: bool = False
+    """The last answer has come: this is the final report."""
     requests: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     versions: Counter[str] = field(default_factory=Counter)
@@ -97,6 +99,7 @@ class Report:
         }
         return json.dumps(
             {
+                "ended": self.ended,
                 "requests": self.requests,
                 "failed": self.failures.total(),
                 "failures": dict(self.failures),
@@ -109,8 +112,10 @@ class Report:
 class OpenLoop:
     """Sends requests by the clock and judges each answer."""
 
-    def __init__(self, target: Target, *, late_seconds: float) -> None:
+    def __init__(self, target: Target, *, late_seconds: float, connections: int = 16) -> None:
         self._target = target
+        self._connections = connections
+        self._kept = 0
         self._late_seconds = late_seconds
         self._idle: list[Connection] = []
         self.report = Report()
@@ -130,6 +135,7 @@ class OpenLoop:
                     sys.stdout.flush()
         for connection in self._idle:
             connection.close()
+        self.report.ended = True
         return self.report
 
     async def _one(self, appointed: float, *, keep_alive: bool) -> None:
@@ -150,7 +156,9 @@ class OpenLoop:
 
     async def _ask(self, *, keep_alive: bool) -> tuple[int, bytes]:
         connection = self._take() if keep_alive else None
-        connection = connection or await Connection.open(self._target)
+        if connection is None:
+            connection = await Connection.open(self._target)
+            self._kept += keep_alive
         stays_open = False
         try:
             status, body, stays_open = await connection.ask(
@@ -160,15 +168,19 @@ class OpenLoop:
             if stays_open and keep_alive:
                 self._idle.append(connection)
             else:
+                self._kept -= keep_alive
                 connection.close()
         return status, body
 
     def _take(self) -> Connection | None:
-        """The connection that has been idle longest; those that the server closed are dropped."""
-        while self._idle:
+        """The kept connection that has been idle longest, once as many are open as are kept;
+        those that the server closed are dropped.
+        """
+        while self._idle and self._kept >= self._connections:
             connection = self._idle.pop(0)
             if connection.reusable:
                 return connection
+            self._kept -= 1
             connection.close()
         return None
 
@@ -194,6 +206,9 @@ def main() -> int:
     parser.add_argument("--image", required=True, type=Path, help="the JPEG file to send")
     parser.add_argument("--requests", type=int, default=1000, help="how many (default 1000)")
     parser.add_argument("--rate", type=float, default=50, help="how many a second (default 50)")
+    parser.add_argument(
+        "--connections", type=int, default=16, help="kept-alive ones, used in turn (default 16)"
+    )
     parser.add_argument("--late", type=float, default=2.0, help="seconds (default 2)")
     arguments = parser.parse_args()
     if not 0 < arguments.requests <= MOST_REQUESTS:
@@ -204,7 +219,7 @@ def main() -> int:
     target = Target(
         url.hostname or "", url.port or 80, url.path or "/", arguments.image.read_bytes()
     )
-    loop = OpenLoop(target, late_seconds=arguments.late)
+    loop = OpenLoop(target, late_seconds=arguments.late, connections=arguments.connections)
     print(asyncio.run(loop.run(arguments.requests, arguments.rate)).as_json(), flush=True)
     return 0
 

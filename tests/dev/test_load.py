@@ -73,7 +73,7 @@ async def serving(server: Server) -> AsyncIterator[Target]:
 
 async def loaded(server: Server, *, late_seconds: float = 10) -> Report:
     async with serving(server) as target, asyncio.timeout(DEADLINE_SECONDS):
-        return await OpenLoop(target, late_seconds=late_seconds).run(REQUESTS, RATE)
+        return await OpenLoop(target, late_seconds=late_seconds, connections=1).run(REQUESTS, RATE)
 
 
 def always(response: bytes) -> Server:
@@ -142,7 +142,7 @@ async def test_an_answer_that_never_comes_is_counted(monkeypatch):
 
     server = Server(respond)
     async with serving(server) as target:
-        report = await OpenLoop(target, late_seconds=10).run(2, RATE)
+        report = await OpenLoop(target, late_seconds=10, connections=1).run(2, RATE)
     assert report.failures == {"unanswered": 2}
 
 
@@ -194,7 +194,7 @@ async def test_an_idle_connection_that_the_server_has_closed_is_dropped_without_
 
     server = Server(respond)
     async with serving(server) as target:
-        report = await OpenLoop(target, late_seconds=10).run(6, 20)
+        report = await OpenLoop(target, late_seconds=10, connections=1).run(6, 20)
     assert report.failures == {}
     assert server.connections == 6
 

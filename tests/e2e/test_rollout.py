@@ -18,7 +18,9 @@ def test_a_rollout_loses_no_request_even_when_the_operator_is_killed_in_the_midd
     load = model.load(requests=3600, rate=60)
     model.apply(model.registry.versions[1])
     wait_until(lambda: len(model.pods()) == 4, "the new pods have been created", 30)
+    restarts = _operator_restarts(model)
     kill_operator()
+    wait_until(lambda: _operator_restarts(model) != restarts, "the operator was killed", 30)
     model.wait_ready()
     wait_until(lambda: not model.pods(revision=old), "the old pods have ended", 120)
     sent = load.progress()["requests"]
@@ -56,6 +58,15 @@ def test_deleting_the_resource_removes_every_child(model: Model):
         "every child is gone",
         90,
     )
+
+
+def _operator_restarts(model: Model) -> list[tuple[str, int]]:
+    """The operator's pods and how often their containers were started again."""
+    selector = "app.kubernetes.io/component=operator"
+    return [
+        (_name(pod), sum(c["restartCount"] for c in pod["status"].get("containerStatuses", ())))
+        for pod in model.kube.get("pods", "-n", "cv-factory", "-l", selector)["items"]
+    ]
 
 
 def _name(pod: dict) -> str:
