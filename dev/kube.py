@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ class Kube:
                 match = re.search(r"127\.0\.0\.1:(\d+)", line)
                 if match is None:
                     raise CommandFailed(f"kubectl port-forward {target}: {line.strip()}")
+                # It says a line for each connection, and would stop when nobody reads them.
+                threading.Thread(target=process.stdout.read, daemon=True).start()
                 yield f"http://127.0.0.1:{match[1]}"
             finally:
                 process.terminate()

@@ -5,6 +5,7 @@ Runs with the system's own Python, before anything is installed.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,8 +14,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-from dev.images import pip_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
@@ -69,26 +68,69 @@ def install_lock(lock: Path) -> None:
         requirement.write(locked(lock.read_text(), "uv"))
         requirement.flush()
         install("--require-hashes", "-r", requirement.name)
+    if not uv_install("--require-hashes", "-r", str(lock)):
+        install("--require-hashes", "-r", str(lock))
+
+
+def uv_install(*arguments: str) -> bool:
+    """Installs with uv from the index that pip uses; False when that did not go well."""
+    from dev.images import pip_settings  # noqa: PLC0415 - older Pythons cannot import it
+
     environment = dict(os.environ)
     if index := pip_settings.read((str(VENV / "bin/python"),)).index_url:
         environment.setdefault("UV_DEFAULT_INDEX", index)
-    command = [str(VENV / "bin/uv"), "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    command = [str(VENV / "bin/uv"), "pip", "install", "--quiet", "--no-deps"]
     done = subprocess.run(
-        [*command, "--python", str(VENV / "bin/python"), "-r", str(lock)],
+        [*command, "--python", str(VENV / "bin/python"), *arguments],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         check=False,
     )
+    return done.returncode == 0
+
+
+def install_torch() -> None:
+    """Installs torch's CPU build.
+
+    On Linux the usual index has the build for CUDA, whose libraries are not in the locks. Where
+    pip's own settings lead to a CPU build, pip takes it; elsewhere TORCH_INDEX_URL names an index
+    of CPU builds, and without it uv knows where the PyTorch project keeps its own.
+    """
+    requirement = ("-r", "requirements/torch.txt")
+    if index := os.environ.get("TORCH_INDEX_URL"):
+        install("--index-url", index, *requirement)
+    elif sys.platform != "linux" or "+cpu" in torch_that_pip_finds():
+        install(*requirement)
+    elif not uv_install("--torch-backend=cpu", *requirement):
+        raise SetupError(
+            "no CPU build of torch was found: set TORCH_INDEX_URL to an index that has it "
+            "(the PyTorch project's installation page names one)"
+        )
+
+
+def torch_that_pip_finds() -> str:
+    """The version, with its build, that pip would install; empty when it finds none."""
+    pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "--no-deps"]
+    done = subprocess.run(
+        [*pip, "--dry-run", "--ignore-installed", "--report=-", "-r", "requirements/torch.txt"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
-        install("--require-hashes", "-r", str(lock))
+        return ""
+    version: str = json.loads(done.stdout)["install"][0]["metadata"]["version"]
+    return version
 
 
 def main() -> int:
     """Makes the environment; one line per step with its time."""
     steps = (
         ("virtual environment", make_venv),
-        ("torch", lambda: install("-r", "requirements/torch.txt")),
         ("packages", lambda: install_lock(ROOT / "requirements/dev.txt")),
+        ("torch", install_torch),
         ("this project", lambda: install("--editable", ".")),
     )
     if sys.version_info < OLDEST:

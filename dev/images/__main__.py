@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -51,6 +52,8 @@ def build(names: Sequence[str], tag: str) -> None:
     """Builds these images; layers that did not change come from the engine's cache."""
     engine = engines.choose()
     arguments = base.build_arguments(engine) + _pip_arguments(engine)
+    if torch_index := os.environ.get("TORCH_INDEX_URL"):
+        arguments += ["--build-arg", f"TORCH_INDEX_URL={torch_index}"]
     for name in names:
         image = IMAGES[name]
         dockerfile = ROOT / image.dockerfile

@@ -47,7 +47,7 @@ async def work(queue: WorkQueue[Key], reconciler: Reconciler, resync_seconds: fl
         except Conflict:
             queue.add(key)
         except (ApiError, ApiUnreachable) as error:
-            pause = queue.add_with_back_off(key)
+            pause = queue.add_with_back_off(key, at_least=getattr(error, "retry_after", None))
             log.warning("pass failed", key=key, error=str(error), again_in=round(pause, 1))
         except Exception:
             pause = queue.add_with_back_off(key)

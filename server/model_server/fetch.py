@@ -12,7 +12,8 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -51,19 +52,29 @@ def fetch(uri: str, sha256: str, out: Path) -> None:
         StartupError: as `errors` says; `out` then holds no artifact.
 
     """
-    try:
+    with _writing(out):
         if _prepare(out, sha256):
             log.info("the artifact is already there", uri=uri, sha256=sha256, out=str(out))
             return
-        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=out) as staging:
-            folder = registry.download(uri, Path(staging))
-            verify(folder, sha256)
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=out))
+    try:
+        folder = registry.download(uri, staging)
+        verify(folder, sha256)
+        with _writing(out):
             _move(folder, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    log.info("fetched", uri=uri, sha256=sha256, out=str(out))
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise SettingsError(
-            f"{out} cannot be written ({error.strerror}): give --out a writable folder with room."
+            f"{out} cannot be written ({error}): give --out a writable folder with room."
         ) from error
-    log.info("fetched", uri=uri, sha256=sha256, out=str(out))
 
 
 def _prepare(out: Path, sha256: str) -> bool:

@@ -21,7 +21,6 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-import requests  # noqa: E402
 from mlflow.artifacts import download_artifacts  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
@@ -53,8 +52,13 @@ def download(uri: str, into: Path) -> Path:
         )
     try:
         folder = Path(download_artifacts(artifact_uri=uri, dst_path=str(into)))
-    except (MlflowException, requests.RequestException) as error:
+    except (MlflowException, OSError) as error:
         raise _explained(error, uri, _PASSWORD.sub("//", registry)) from error
+    except ImportError as error:
+        raise SettingsError(
+            f"The store of {uri} needs a package that this image lacks ({error.name}): let the "
+            "MLflow server hand artifacts on (--serve-artifacts), or add it to the image."
+        ) from error
     if not folder.is_dir() or not any(folder.iterdir()):
         raise _gone(uri, _PASSWORD.sub("//", registry))
     return folder

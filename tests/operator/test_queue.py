@@ -210,3 +210,12 @@ def test_whatever_is_done_in_whatever_order_nothing_that_was_asked_for_is_lost(a
         assert not bookkeeper.unanswered
 
     run(scenario())
+
+
+def test_a_pause_is_at_least_what_the_other_side_asked_for():
+    async def scenario():
+        queue = exact_queue()
+        assert queue.add_with_back_off("a", at_least=7) == 7
+        assert queue.add_with_back_off("a", at_least=1) == 2
+
+    run(scenario())

@@ -52,12 +52,15 @@ class WorkQueue(Generic[Key]):
         self._cancel_timer(key)
         self._timers[key] = loop.call_at(due, self._due, key)
 
-    def add_with_back_off(self, key: Key) -> float:
-        """Adds the key later, each time twice as late, with jitter; returns the pause."""
+    def add_with_back_off(self, key: Key, *, at_least: float | None = None) -> float:
+        """Adds the key later, each time twice as late, with jitter; returns the pause in seconds.
+
+        `at_least` is what the other side asked for.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 16))
-        pause *= self._jitter()
+        pause = max(pause * self._jitter(), at_least or 0.0)
         self.add_after(key, pause)
         return pause
 
