@@ -18,6 +18,7 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout that nothing was installed in yet."""
     here = Path(setup.__file__).parent
     shutil.copytree(here, tmp_path / "dev", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(setup.ROOT / "requirements", tmp_path / "requirements")
     return tmp_path
 
 
