@@ -15,7 +15,7 @@ def test_a_rollout_loses_no_request_even_when_the_operator_is_killed_in_the_midd
 ):
     model.go_live()
     old = model.body()["status"]["stable"]["revision"]
-    load = model.load(requests=3600, rate=60)
+    load = model.load(requests=6000, rate=60)
     model.apply(model.registry.versions[1])
     wait_until(lambda: len(model.pods()) == 4, "the new pods have been created", 30)
     restarts = _operator_restarts(model)
@@ -24,7 +24,7 @@ def test_a_rollout_loses_no_request_even_when_the_operator_is_killed_in_the_midd
     model.wait_ready()
     wait_until(lambda: not model.pods(revision=old), "the old pods have ended", 120)
     sent = load.progress()["requests"]
-    report = load.result(120)
+    report = load.result(150)
     assert model.stable_version() == model.registry.versions[1]
     assert sent < report["requests"], "the load ended before the old pods did"
     assert report["versions"].keys() == set(model.registry.versions)
