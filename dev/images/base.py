@@ -1,4 +1,4 @@
-"""The base image: the Dockerfiles' own where a registry can be reached, else one made from Debian.
+"""The base image: the Dockerfiles' own with docker and podman, one made from Debian with buildah.
 
 Called by the image builder. The one made here has the same shape as python:3.11-slim: Debian 12
 with python3, its venv module and CA certificates.
@@ -11,8 +11,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from dev.cluster import debian
@@ -23,8 +21,6 @@ from dev.progress import step
 
 RELEASE = "bookworm"
 PACKAGES = "python3,python3-venv,ca-certificates"
-REGISTRY = "https://registry-1.docker.io/v2/"
-REGISTRY_TIMEOUT = 4.0  # seconds
 # Nothing in an image reads these.
 _LEFT_OUT = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man",
              "usr/share/locale", "usr/share/info", "var/log")  # fmt: skip
@@ -38,34 +34,24 @@ def tag() -> str:
 
 
 def build_arguments(engine: Engine) -> list[str]:
-    """BASE_IMAGE for the build: as the user has set it, else none, else the one made here."""
+    """BASE_IMAGE for the build: as the user has set it, else the Dockerfiles' own with docker and
+    podman, else the one made here, which needs no registry.
+    """
     if named := os.environ.get("BASE_IMAGE"):
         return ["--build-arg", f"BASE_IMAGE={named}"]
-    if not engine.image_id(tag()) and registry_answers():
+    if engine.name != "buildah":
         return []
     if not engine.image_id(tag()):
         _make(engine)
-    never = [] if engine.name == "docker" else ["--pull=never"]
-    return ["--build-arg", f"BASE_IMAGE={tag()}", *never]
-
-
-def registry_answers(url: str = REGISTRY) -> bool:
-    """Whether the registry of the default base can be reached (401, log in first, is an answer)."""
-    try:
-        with urllib.request.urlopen(url, timeout=REGISTRY_TIMEOUT):
-            return True
-    except urllib.error.HTTPError as answer:
-        return answer.code == 401 and "Docker-Distribution-Api-Version" in answer.headers
-    except OSError:
-        return False
+    return ["--build-arg", f"BASE_IMAGE={tag()}", "--pull=never"]
 
 
 def _make(engine: Engine) -> None:
     """Makes the base with debootstrap and gives it to the engine."""
     if os.geteuid() != 0 or not debian.codename():
         raise BuildFailed(
-            "no registry can be reached for the base image, and one can only be made as root on "
-            "Debian: set BASE_IMAGE to an image with python3 (3.11) and venv that you have."
+            "a base image can only be made as root on Debian: set BASE_IMAGE to an image with "
+            "python3 (3.11) and venv, for example python:3.11-slim-bookworm."
         )
     debian.install({"debootstrap": "debootstrap"})
     with (
