@@ -179,8 +179,8 @@ def ask(url: str, picture: Path) -> dict[str, Any]:
     return answer
 
 
-def go_live(stage: Stage, cluster: Cluster) -> None:
-    """Version 1 by one file, then a cat and a dog."""
+def go_live(stage: Stage, cluster: Cluster) -> str:
+    """Version 1 by one file, then a cat and a dog; returns the endpoint's URL."""
     with step(f"kubectl apply -f {EXAMPLE.relative_to(ROOT)}", 20):
         apply_example(stage.kube)
         wait_ready(stage.kube, NAMESPACE, NAME)
@@ -192,6 +192,7 @@ def go_live(stage: Stage, cluster: Cluster) -> None:
         say(f"  POST {url}/predict  {kind}/{picture.name}\n    {json.dumps(answer)}")
         if answer["label"] != kind:
             raise DemoFailed(f"a {kind} was taken for a {answer['label']}")
+    return url
 
 
 def roll_out(stage: Stage, new: Registered) -> dict[str, Any]:
@@ -241,8 +242,8 @@ def cluster_with_images() -> Cluster:
     return cluster
 
 
-def demo() -> str:
-    """All of it; returns the last line."""
+def demo() -> tuple[str, str]:
+    """All of it; returns the endpoint's URL on this machine and the last line."""
     cluster = cluster_with_images()
     kube = Kube(cluster.kubeconfig)
     start_afresh(kube)
@@ -255,22 +256,23 @@ def demo() -> str:
         register(stage, artifacts["v1"], "champion")
     with step("waiting for the last demo's pods to end", 1):
         wait_for_no_pods(kube, f"cvfactory.dev/model-deployment={NAME}")
-    go_live(stage, cluster)
+    url = go_live(stage, cluster)
     with step("registering version 2", 5):
-        second = register(stage, artifacts["v2"])
+        second = register(stage, artifacts["v2"], "champion")
     report = roll_out(stage, second)
     say(f"  answers by version: {report['versions']}, latency in ms: {report['latency_ms']}")
+    say("  from a client that sends by the clock and never retries, half on kept-alive connections")
     last = f"requests {report['requests']}, failed {report['failed']}"
     if report["failed"]:
         raise DemoFailed(f"{last}: {report['failures']}")
-    return last
+    return url, last
 
 
 def main() -> int:
     """Runs the demo; an error is one line and status 1."""
     started, first = time.monotonic(), not WORK.exists()
     try:
-        last = demo()
+        url, last = demo()
     except (DemoFailed, ClusterError, ImageError, CommandFailed, NotInTime) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -280,6 +282,8 @@ def main() -> int:
         f"\nThe cluster stays up. To play on:\n"
         f"  export KUBECONFIG={choose().kubeconfig}\n"
         f"  {tools.kubectl()} get modeldeployments,pods\n"
+        f"  curl --data-binary @.demo/data/cat/00000.jpg -H 'Content-Type: image/jpeg' "
+        f"{url}/predict\n"
         f"  make mlflow-ui\n"
         f"(`make cluster-down` takes it away)\n\n"
         f"demo: target {duration(target)}, measured {duration(seconds)}, "

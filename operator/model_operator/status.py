@@ -227,15 +227,20 @@ def _since(before: api.Condition | None, verdict: Verdict, now: datetime) -> str
 
 
 def transitions(before: api.ModelDeploymentStatus, after: Body) -> Iterable[tuple[str, str, str]]:
-    """What is worth an Event: (type, reason, message) of each condition that moved."""
-    old = {c.type: (c.status, c.reason) for c in before.conditions or ()}
+    """What is worth an Event: (type, reason, message) of each condition that moved.
+
+    A model that resolves to something else is news too, though its condition stays True.
+    """
+    old = {c.type: (c.status, c.reason, c.message) for c in before.conditions or ()}
+    news: dict[tuple[str, str, str], None] = {}
     for condition in after["conditions"]:
-        kind, status, reason = condition["type"], condition["status"], condition["reason"]
-        if old.get(kind) == (status, reason):
-            continue
+        kind, status = condition["type"], condition["status"]
+        now = (status, condition["reason"], condition["message"])
         told = _TOLD.get((kind, status))
-        if told:
-            yield told, reason, condition["message"]
+        compared = 3 if kind == reasons.MODEL_RESOLVED else 2
+        if told and old.get(kind, ())[:compared] != now[:compared]:
+            news[told, condition["reason"], condition["message"]] = None
+    return news
 
 
 _TOLD = {

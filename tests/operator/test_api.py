@@ -182,7 +182,7 @@ async def test_a_model_that_does_not_exist_is_told_in_one_sentence(
     kubectl("apply", "-f", "-", stdin=manifest(namespace, model={"uri": "models:/cats-dogs/9"}))
     await reconcile_until(reconciler, namespace, (reasons.STALLED, "True", reasons.MODEL_NOT_FOUND))
     events = kubectl("get", "events", "-n", namespace, "-o", "name").stdout
-    assert events.count("event/cats-dogs.") == 2
+    assert events.count("event/cats-dogs.") == 1
 
 
 @pytest.mark.parametrize(

@@ -328,7 +328,12 @@ def test_events_tell_of_transitions_only(live: World):
     assert live.events == []
     live.edit(make_model_deployment().version(2))
     live.settle()
-    assert live.events == ["Normal Starting", "Normal Switched", "Normal Complete"]
+    assert live.events == [
+        "Normal Resolved",
+        "Normal Starting",
+        "Normal Switched",
+        "Normal Complete",
+    ]
 
 
 def test_last_transition_time_moves_only_with_the_status(live: World):

@@ -61,7 +61,9 @@ class Informer:
             except (ApiError, ApiUnreachable) as error:
                 self._failures += 1
                 pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(self._failures, 10) / 4)
-                log.warning("watch interrupted", kind=self._kind, error=str(error), pause=pause)
+                # A quiet watch that is renewed is no news; one that fails again and again is.
+                tell = log.warning if self._failures > 1 else log.info
+                tell("watch interrupted", kind=self._kind, error=str(error), pause=pause)
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
     async def _list(self) -> str:
