@@ -52,9 +52,6 @@ class ModelDeploymentBuilder:
     def spec(self, **fields: Any) -> Self:
         return self._with(**fields)
 
-    def without_server_side_defaults(self) -> dict[str, Any]:
-        return copy.deepcopy(self.body)
-
     def build(self) -> dict[str, Any]:
         return copy.deepcopy(self.body)
 

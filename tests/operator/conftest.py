@@ -1,4 +1,4 @@
-"""A real API server, controller manager and CRD for the tests marked `api`."""
+"""What the operator's tests start from: a small world, or a real API server with the CRD."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from dev.cluster.controlplane import ControlPlane
 from model_operator import crd
 from model_operator.clients import cluster as cluster_client
 from model_operator.clients.cluster import Cluster
+from tests.operator.builders import make_model_deployment
 from tests.operator.pod_player import PodPlayer
+from tests.operator.world import World
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -74,3 +76,11 @@ async def pod_player(cluster: Cluster, namespace: str) -> AsyncIterator[PodPlaye
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def live() -> World:
+    """Version 1 serves with three pods."""
+    world = World(make_model_deployment())
+    world.settle()
+    return world

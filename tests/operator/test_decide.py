@@ -6,21 +6,11 @@ import dataclasses
 
 import pytest
 
-from model_operator import naming, reasons
-from model_operator.decide import decide
+from model_operator import reasons
 from model_operator.errors import ResolutionDelayed, ResolutionRefused
-from model_operator.observed import Refusal
 from model_operator.rollout import safety
 from tests.operator.builders import crashed, digest_of, make_model_deployment, waiting
 from tests.operator.world import InvariantBroken, World
-
-
-@pytest.fixture
-def live() -> World:
-    """Version 1 serves with three pods."""
-    world = World(make_model_deployment())
-    world.settle()
-    return world
 
 
 def test_a_new_resource_becomes_healthy_with_one_revision():
@@ -361,127 +351,3 @@ def test_without_the_take_over_rule_the_invariants_notice(
     live.edit(make_model_deployment().version(2))
     with pytest.raises(InvariantBroken):
         live.settle()
-
-
-def _without_service(world: World) -> None:
-    world.service = None
-
-
-def test_a_deleted_endpoint_is_made_again_at_once_for_what_served(live: World):
-    _without_service(live)
-    live.pods[next(iter(live.pods))]["status"]["conditions"] = []
-    live.one_pass()
-    assert live.serving_version() == "1"
-    assert live.replicas_by_version() == {"1": 3}
-
-
-def test_an_endpoint_deleted_in_the_middle_of_a_rollout_stops_nothing(live: World):
-    live.edit(make_model_deployment().version(2))
-    live.one_pass()
-    _without_service(live)
-    live.one_pass()
-    assert live.serving_version() == "1"
-    assert live.replicas_by_version() == {"1": 3, "2": 3}
-
-
-def test_an_endpoint_deleted_after_a_failed_rollout_is_made_again(live: World):
-    live.container = lambda r: crashed(3, "no") if live.version_of(r) == "2" else None
-    live.edit(make_model_deployment().version(2))
-    live.settle()
-    _without_service(live)
-    live.settle()
-    assert live.serving_version() == "1"
-    assert live.replicas_by_version() == {"1": 3, "2": 0}
-
-
-def test_nothing_that_is_ready_is_stopped_while_nobody_knows_what_serves(live: World):
-    live.edit(make_model_deployment().version(2))
-    live.one_pass()
-    _without_service(live)
-    live.lose_status()
-    live.one_pass()
-    assert live.replicas_by_version()["1"] == 3
-
-
-def test_a_lost_record_is_read_off_what_runs_and_frozen_again(live: World):
-    (name,) = live.histories
-    live.histories.clear()
-    live.writes.clear()
-    template = live.deployments[name]["spec"]["template"]
-    live.settle()
-    assert live.serving_version() == "1"
-    assert live.histories[name]["data"]["podTemplate"] == template
-    assert "scale" not in live.writes
-
-
-def test_a_child_that_lost_its_labels_gets_them_back(live: World):
-    (deployment,) = live.deployments.values()
-    labels = dict(deployment["metadata"]["labels"])
-    del deployment["metadata"]["labels"][naming.REVISION_LABEL]
-    live.one_pass()
-    (deployment,) = live.deployments.values()
-    assert deployment["metadata"]["labels"] == labels
-
-
-def test_a_revision_that_became_ready_while_nobody_looked_takes_over_even_after_the_deadline(
-    live: World,
-):
-    live.edit(make_model_deployment().version(2).spec(progressDeadlineSeconds=60))
-    live.one_pass()
-    live.play_pods()
-    live.wait(3600)
-    live.one_pass()
-    assert live.serving_version() == "2"
-
-
-def test_a_third_version_right_after_the_switch_leaves_the_first_its_delay(live: World):
-    live.edit(make_model_deployment().version(2))
-    live.one_pass()
-    live.play_pods()
-    live.one_pass()
-    live.one_pass()
-    live.edit(make_model_deployment().version(3))
-    live.one_pass()
-    assert live.replicas_by_version() == {"1": 3, "2": 3, "3": 3}
-    live.settle()
-    assert live.replicas_by_version() == {"1": 0, "2": 0, "3": 3}
-
-
-def test_ready_and_available_wait_until_the_endpoint_lists_the_pods():
-    world = World(make_model_deployment())
-    world.one_pass()
-    world.play_pods()
-    world.endpoint_lags = True
-    world.one_pass()
-    world.one_pass()
-    assert world.serving_version() == "1"
-    assert world.condition("Ready") == ("False", reasons.SCALING)
-    assert world.condition("Available") == ("False", reasons.NO_READY_PODS)
-    world.endpoint_lags = False
-    world.one_pass()
-    assert world.condition("Ready")[0] == world.condition("Available")[0] == "True"
-
-
-def test_the_reason_of_a_failure_is_kept_as_long_as_the_failed_revision(live: World):
-    live.container = lambda r: crashed(3, "no") if live.version_of(r) == "2" else None
-    live.edit(make_model_deployment().version(2))
-    live.settle()
-    live.resolution_error = ResolutionRefused(reasons.MODEL_NOT_FOUND, "no such version")
-    live.edit(make_model_deployment().version(9))
-    live.one_pass()
-    live.resolution_error = None
-    live.edit(make_model_deployment().version(2))
-    live.settle()
-    assert live.condition("Stalled") == ("True", reasons.MODEL_REFUSED)
-
-
-def test_a_refused_child_does_not_keep_what_serves_from_being_repaired(live: World):
-    live.edit(make_model_deployment().version(2))
-    refused = Refusal("Deployment", "cats-dogs-whatever", "is invalid")
-    (deployment,) = live.deployments.values()
-    deployment["spec"]["replicas"] = 0
-    plan = decide(live.observed().refused(refused), live.now)
-    assert [(scale.deployment, scale.replicas) for scale in plan.scales] == [
-        (deployment["metadata"]["name"], 3)
-    ]
-    assert plan.back_off
