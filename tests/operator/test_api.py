@@ -151,6 +151,20 @@ async def test_deleting_the_resource_removes_every_child(
     assert await reconciler.reconcile(namespace, "cats-dogs") == Plan(exists=False)
 
 
+async def test_what_is_taken_out_of_the_spec_is_taken_off_the_child(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str, pod_player: PodPlayer
+):
+    traffic = {"service": {"annotations": {"example.com/balancer": "internal"}}}
+    kubectl("apply", "-f", "-", stdin=manifest(namespace, traffic=traffic))
+    await reconcile_until(reconciler, namespace, READY)
+    kubectl("annotate", "service", "cats-dogs", "example.com/mine=kept", "-n", namespace)
+    kubectl("apply", "-f", "-", stdin=manifest(namespace))
+    await reconciler.reconcile(namespace, "cats-dogs")
+    service = await reconciler.cluster.get("Service", namespace, "cats-dogs")
+    assert service is not None
+    assert service["metadata"]["annotations"] == {"example.com/mine": "kept"}
+
+
 async def test_somebody_elses_service_is_left_alone(
     reconciler: Reconciler, kubectl: Kubectl, namespace: str, pod_player: PodPlayer
 ):
