@@ -129,10 +129,12 @@ class ServerSpec(ApiType):
 class Strategy(ApiType):
     """How a new revision takes over."""
 
-    type: Literal["Standard"] = Field(
+    type: Literal["Standard", "Recreate"] = Field(
         default="Standard",
         description="Standard: start the new revision beside the old one, wait until every "
-        "replica is ready, switch all traffic in one write, keep the old one for a while.",
+        "replica is ready, switch all traffic in one write, keep the old one for a while. "
+        "Recreate: stop the old revision before the new one starts, for clusters that cannot "
+        "hold both at once (GPUs); nothing serves in between.",
     )
     scale_down_delay_seconds: int = Field(
         default=30,
@@ -187,6 +189,11 @@ class ModelDeploymentSpec(ApiType):
     revision_history_limit: int = Field(
         default=3, ge=0, le=100, description="How many retired revisions are kept."
     )
+    paused: bool = Field(
+        default=False,
+        description="Freezes a rollout in the step that it is in, and begins no new one. Aborting "
+        "and repairing go on, and so does serving.",
+    )
 
 
 class RevisionStatus(ApiType):
@@ -226,6 +233,15 @@ class FailureStatus(ApiType):
     message: str = Field(description="One sentence.")
 
 
+class ActionStatus(ApiType):
+    """What became of the last action (the annotation cvfactory.dev/action)."""
+
+    verb: str = Field(description="promote, abort, retry, resolve, rollback, pause or resume.")
+    generation: int = Field(description="The generation that it acted on.")
+    accepted: bool = Field(description="Whether it did anything.")
+    message: str = Field(description="What it did, or why it was refused.")
+
+
 class Condition(ApiType):
     """A metav1.Condition."""
 
@@ -247,7 +263,7 @@ class ModelDeploymentStatus(ApiType):
     observed_generation: int | None = Field(
         default=None, description="The generation of the spec that this status speaks of."
     )
-    phase: Literal["Pending", "Progressing", "Healthy", "Degraded"] | None = Field(
+    phase: Literal["Pending", "Progressing", "Paused", "Healthy", "Degraded"] | None = Field(
         default=None, description="A summary of the conditions for people; never an input."
     )
     message: str | None = Field(default=None, description="The summary in one sentence.")
@@ -270,6 +286,22 @@ class ModelDeploymentStatus(ApiType):
         json_schema_extra={"format": "date-time"},
     )
     model: ModelStatus | None = Field(default=None, description="What spec.model was resolved to.")
+    paused_at: str | None = Field(
+        default=None,
+        description="Since when the rollout is paused; that time does not count for its deadline.",
+        json_schema_extra={"format": "date-time"},
+    )
+    rollback_to: str | None = Field(
+        default=None,
+        description="The revision that a rollback asked for. It stays until spec.model or "
+        "spec.server changes, or the action retry.",
+    )
+    last_action_id: str | None = Field(
+        default=None, description="The id of the last action that was looked at: it acts once."
+    )
+    last_action: ActionStatus | None = Field(
+        default=None, description="What became of that action."
+    )
     replicas: int | None = Field(
         default=None, description="Pods of the stable revision, for the scale subresource."
     )
