@@ -97,6 +97,11 @@ class ServerSpec(ApiType):
     env: list[PodFragment] | None = Field(
         default=None, description="Environment variables of the server container (EnvVar)."
     )
+    env_from: list[PodFragment] | None = Field(
+        default=None,
+        description="ConfigMaps and Secrets of the same namespace whose keys become environment "
+        "variables of the server container (EnvFromSource).",
+    )
     resources: PodFragment | None = Field(
         default=None, description="Requests and limits of the server container."
     )
@@ -107,6 +112,25 @@ class ServerSpec(ApiType):
         default=None, description="Tolerations of the pods."
     )
     affinity: PodFragment | None = Field(default=None, description="Affinity of the pods.")
+    topology_spread_constraints: list[PodFragment] | None = Field(
+        default=None,
+        description="How the pods are spread over zones and nodes (TopologySpreadConstraint).",
+    )
+    priority_class_name: str | None = Field(
+        default=None, description="The pods' PriorityClass, which must exist."
+    )
+    runtime_class_name: str | None = Field(
+        default=None, description="The pods' RuntimeClass, which must exist, for example nvidia."
+    )
+    volumes: list[PodFragment] | None = Field(
+        default=None,
+        description="More volumes of the pods (Volume). The names models and tmp are taken.",
+    )
+    volume_mounts: list[PodFragment] | None = Field(
+        default=None,
+        description="Where those volumes are mounted in the server container (VolumeMount). "
+        "Nothing may be mounted at or below /models or /tmp.",
+    )
     pod_labels: dict[str, str] | None = Field(default=None, description="More labels for the pods.")
     pod_annotations: dict[str, str] | None = Field(
         default=None, description="More annotations for the pods."
