@@ -105,6 +105,82 @@ async def test_a_delete_by_uid_takes_what_was_seen_and_not_what_was_made_anew(
     assert left["metadata"]["uid"] == anew
 
 
+def deployment(namespace: str, name: str) -> dict[str, Any]:
+    labels = {"app": name}
+    container = {"name": "c", "image": "example/nothing:1"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+async def replicas_of(cluster: Cluster, namespace: str, name: str) -> int:
+    body = await cluster.get("Deployment", namespace, name)
+    assert body
+    replicas: int = body["spec"]["replicas"]
+    return replicas
+
+
+@pytest.mark.api
+async def test_a_deployment_is_scaled_only_while_it_is_the_one_that_was_seen(
+    cluster: Cluster, namespace: str
+):
+    seen = (await cluster.apply(deployment(namespace, "d")))["metadata"]
+    with pytest.raises(Conflict):
+        await cluster.scale(namespace, "d", 2, uid="a predecessor's")
+    assert await replicas_of(cluster, namespace, "d") == 1
+    await cluster.scale(namespace, "d", 3, uid=seen["uid"])
+    assert await replicas_of(cluster, namespace, "d") == 3
+    with pytest.raises(Conflict):
+        await cluster.scale(namespace, "d", 4, seen["uid"], seen["resourceVersion"])
+    assert await replicas_of(cluster, namespace, "d") == 3
+    await cluster.scale(namespace, "d", 5)
+    assert await replicas_of(cluster, namespace, "d") == 5
+
+
+@pytest.mark.api
+@pytest.mark.parametrize("field", ["uid", "resourceVersion"])
+async def test_an_apply_to_another_object_or_state_than_was_seen_is_a_conflict(
+    cluster: Cluster, namespace: str, field: str
+):
+    first = (await cluster.apply(service(namespace, "s")))["metadata"]
+    if field == "uid":
+        await cluster.delete("Service", namespace, "s", first["uid"])
+    present = (await cluster.apply(service(namespace, "s", {"changed": "yes"})))["metadata"]
+    stale, fresh = (service(namespace, "s", {"late": "yes"}) for _ in range(2))
+    stale["metadata"][field] = first[field]
+    with pytest.raises(Conflict):
+        await cluster.apply(stale)
+    fresh["metadata"][field] = present[field]
+    assert (await cluster.apply(fresh))["metadata"]["labels"] == {"late": "yes"}
+
+
+@pytest.mark.api
+async def test_an_apply_that_names_a_uid_makes_nothing_where_nothing_is(
+    cluster: Cluster, namespace: str
+):
+    seen = (await cluster.apply(service(namespace, "s")))["metadata"]["uid"]
+    await cluster.delete("Service", namespace, "s", seen)
+    late = service(namespace, "s")
+    late["metadata"]["uid"] = seen
+    with pytest.raises(Conflict):
+        await cluster.apply(late)
+    assert await cluster.get("Service", namespace, "s") is None
+
+
+@pytest.mark.api
+async def test_a_list_holds_only_what_the_field_selector_matches(cluster: Cluster, namespace: str):
+    for name in ("one", "two"):
+        await cluster.apply(service(namespace, name))
+    items, _ = await cluster.list("Service", namespace, fields="metadata.name=two")
+    assert [item["metadata"]["name"] for item in items] == ["two"]
+
+
 @pytest.mark.api
 async def test_a_watch_tells_of_changes_even_of_very_large_objects_until_the_server_closes_it(
     cluster: Cluster, namespace: str, monkeypatch

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -36,6 +37,8 @@ _GROUPS = {
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
     api.KIND: (f"apis/{api.API_VERSION}", api.PLURAL),
 }
+_OTHER_UID = re.compile(r"metadata\.uid: .*field is immutable")
+"""How an API server as old as 1.20 answers an apply whose uid is not that of the object."""
 _ERRORS: Mapping[int, type[ApiError]] = {404: NotFound, 409: Conflict, 410: Gone}
 
 
@@ -93,11 +96,11 @@ class Cluster:
             return None
 
     async def list(
-        self, kind: str, namespace: str | None, selector: str = ""
+        self, kind: str, namespace: str | None, selector: str = "", fields: str = ""
     ) -> tuple[list[Body], str]:
-        """All objects that the label selector matches, and the list's resourceVersion."""
+        """All objects that the label and field selectors match, and the list's resourceVersion."""
         items: list[Body] = []
-        query = {"limit": str(PAGE_SIZE), "labelSelector": selector}
+        query = {"limit": str(PAGE_SIZE), "labelSelector": selector, "fieldSelector": fields}
         while True:
             page = await self._json("GET", path(kind, namespace), query)
             # The items of a list do not say what they are.
@@ -142,19 +145,45 @@ class Cluster:
             response.close()
 
     async def apply(self, body: Mapping[str, Any]) -> Body:
-        """Server-side apply; takes over fields that others have changed."""
+        """Server-side apply; takes over fields that others have changed.
+
+        Raises:
+            Conflict: `metadata` carries a uid or a resourceVersion, and it is not the object's.
+
+        """
         metadata = body["metadata"]
         query = {"fieldManager": naming.MANAGER, "force": "true"}
         target = path(body["kind"], metadata["namespace"], metadata["name"])
-        return await self._json("PATCH", target, query, body, "application/apply-patch+yaml")
+        try:
+            return await self._json("PATCH", target, query, body, "application/apply-patch+yaml")
+        except ApiError as error:
+            if error.status == 422 and _OTHER_UID.search(error.message):
+                raise Conflict(409, error.message) from error
+            raise
 
-    async def scale(self, namespace: str, deployment: str, replicas: int) -> None:
-        """Sets a Deployment's replica count through its scale subresource."""
+    async def scale(
+        self,
+        namespace: str,
+        deployment: str,
+        replicas: int,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> None:
+        """Sets a Deployment's replica count through its scale subresource.
+
+        Raises:
+            Conflict: a uid or a resourceVersion is given, and it is not the Deployment's.
+
+        """
+        seen = {"uid": uid, "resourceVersion": resource_version}
         await self._json(
             "PATCH",
             path("Deployment", namespace, deployment, "scale"),
             {"fieldManager": naming.SCALE_MANAGER},
-            {"spec": {"replicas": replicas}},
+            {
+                "metadata": {key: value for key, value in seen.items() if value},
+                "spec": {"replicas": replicas},
+            },
             "application/merge-patch+json",
         )
 
