@@ -257,6 +257,13 @@ class FailureStatus(ApiType):
     message: str = Field(description="One sentence.")
 
 
+class HeldPause(ApiType):
+    """What the last action pause or resume asked for; it holds until the next generation."""
+
+    paused: bool = Field(description="True after pause, False after resume.")
+    generation: int = Field(description="The generation that it holds for.")
+
+
 class ActionStatus(ApiType):
     """What became of the last action (the annotation cvfactory.dev/action)."""
 
@@ -314,6 +321,9 @@ class ModelDeploymentStatus(ApiType):
         default=None,
         description="Since when the rollout is paused; that time does not count for its deadline.",
         json_schema_extra={"format": "date-time"},
+    )
+    held_pause: HeldPause | None = Field(
+        default=None, description="A pause or resume that was asked for by an action."
     )
     rollback_to: str | None = Field(
         default=None,
