@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -172,7 +173,7 @@ class Model:
 @pytest.fixture
 def model(registry: Registry, request: pytest.FixtureRequest) -> Iterator[Model]:
     slug = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
-    namespace = f"e2e-{slug}"[:60].strip("-")
+    namespace = f"e2e-{slug}"[:54].strip("-") + f"-{secrets.token_hex(3)}"
     make_namespace(registry.stage.kube, namespace)
     yield Model(registry, namespace)
     registry.stage.kube.kubectl("delete", "namespace", namespace, "--wait=false")
