@@ -15,7 +15,7 @@ import yaml
 from model_operator import crd
 
 ROOT = Path(__file__).resolve().parents[1]
-HEADER = "# Generated from operator/model_operator/api.py by `make generate`. Do not edit.\n"
+HEADER = "# Generated from operator/model_operator/api by `make generate`. Do not edit.\n"
 
 
 class PlainDumper(yaml.SafeDumper):

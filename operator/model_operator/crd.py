@@ -100,7 +100,7 @@ def custom_resource_definition() -> Schema:
                     "name": {
                         "type": "string",
                         "maxLength": api.NAME_MAX_LENGTH,
-                        "pattern": api.NAME_PATTERN,
+                        "pattern": r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
                     }
                 },
             },

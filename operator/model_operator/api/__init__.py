@@ -1,0 +1,90 @@
+"""The types of the ModelDeployment resource: the one source of its schema, defaults and docs.
+
+`crd` turns them into the CustomResourceDefinition, `observe` reads live resources with them, and
+`kubectl explain modeldeployment` prints the descriptions that stand here. What a type cannot say
+(a sentence in place of a pattern, a relation between fields) is a rule in `validation`.
+"""
+
+from __future__ import annotations
+
+from model_operator.api.base import (
+    API_VERSION,
+    GROUP,
+    KIND,
+    NAME_MAX_LENGTH,
+    PLURAL,
+    VERSION,
+    ApiType,
+    PodFragment,
+    SecretReference,
+)
+from model_operator.api.durations import parse_duration
+from model_operator.api.model import ModelSource
+from model_operator.api.server import RESERVED_ENVIRONMENT, RESERVED_VOLUMES, ServerSpec
+from model_operator.api.spec import Autoscaling, ModelDeploymentSpec
+from model_operator.api.status import (
+    ActionStatus,
+    Condition,
+    FailureStatus,
+    HeldPause,
+    MetricStatus,
+    ModelDeploymentStatus,
+    ModelStatus,
+    RevisionStatus,
+    WeightStatus,
+)
+from model_operator.api.strategy import (
+    BUILT_IN_METRICS,
+    Analysis,
+    BlueGreen,
+    Canary,
+    CanaryStep,
+    Metric,
+    Pause,
+    PrometheusQuery,
+    Shadow,
+    Strategy,
+)
+from model_operator.api.traffic import GatewaySettings, ParentReference, ServiceSettings, Traffic
+
+__all__ = [
+    "API_VERSION",
+    "BUILT_IN_METRICS",
+    "GROUP",
+    "KIND",
+    "NAME_MAX_LENGTH",
+    "PLURAL",
+    "RESERVED_ENVIRONMENT",
+    "RESERVED_VOLUMES",
+    "VERSION",
+    "ActionStatus",
+    "Analysis",
+    "ApiType",
+    "Autoscaling",
+    "BlueGreen",
+    "Canary",
+    "CanaryStep",
+    "Condition",
+    "FailureStatus",
+    "GatewaySettings",
+    "HeldPause",
+    "Metric",
+    "MetricStatus",
+    "ModelDeploymentSpec",
+    "ModelDeploymentStatus",
+    "ModelSource",
+    "ModelStatus",
+    "ParentReference",
+    "Pause",
+    "PodFragment",
+    "PrometheusQuery",
+    "RevisionStatus",
+    "SecretReference",
+    "ServerSpec",
+    "ServiceSettings",
+    "Shadow",
+    "Strategy",
+    "Traffic",
+    "WeightStatus",
+    "parse_duration",
+]

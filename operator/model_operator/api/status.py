@@ -1,0 +1,163 @@
+"""status: what is so, written by the operator alone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from model_operator.api.base import ApiType
+from model_operator.api.model import ModelSource
+
+
+class RevisionStatus(ApiType):
+    """One revision, as observed."""
+
+    revision: str = Field(description="Its id: ten hexadecimal digits.")
+    version: str | None = Field(default=None, description="The registered version's number.")
+    resolved_uri: str | None = Field(default=None, description="Where its bytes come from.")
+    sha256: str | None = Field(default=None, description="The digest that every pod verifies.")
+    ready_replicas: int = Field(default=0, description="How many of its pods are ready.")
+
+
+class WeightStatus(ApiType):
+    """The share of requests that goes to one revision."""
+
+    revision: str = Field(description="The revision's id.")
+    weight: int = Field(ge=0, le=100, description="Percent that was asked for.")
+    actual_weight: int | None = Field(
+        default=None, ge=0, le=100, description="Percent that the data plane has confirmed."
+    )
+
+
+class ModelStatus(ApiType):
+    """What spec.model was resolved to, and from what."""
+
+    requested: ModelSource = Field(description="spec.model as it was when it was resolved.")
+    resolved_uri: str = Field(description="The version that it named then.")
+    version: str = Field(description="That version's number.")
+    sha256: str = Field(description="The digest of its bytes.")
+
+
+class FailureStatus(ApiType):
+    """Why a revision did not start, in the container's own words."""
+
+    revision: str = Field(description="The revision that failed.")
+    reason: str = Field(description="One word, from the documented list.")
+    message: str = Field(description="One sentence.")
+
+
+class HeldPause(ApiType):
+    """What the last action pause or resume asked for; it holds until the next generation."""
+
+    paused: bool = Field(description="True after pause, False after resume.")
+    generation: int = Field(description="The generation that it holds for.")
+
+
+class ActionStatus(ApiType):
+    """What became of the last action (the annotation cvfactory.dev/action)."""
+
+    verb: str = Field(description="promote, abort, retry, resolve, rollback, pause or resume.")
+    generation: int = Field(description="The generation that it acted on.")
+    accepted: bool = Field(description="Whether it did anything.")
+    message: str = Field(description="What it did, or why it was refused.")
+
+
+class MetricStatus(ApiType):
+    """What the analysis last found for one metric."""
+
+    name: str = Field(description="The metric's name.")
+    value: float | None = Field(default=None, description="The new revision's value.")
+    baseline: float | None = Field(default=None, description="The stable revision's value.")
+    samples: int = Field(default=0, description="How many requests it was taken from.")
+    failures: int = Field(default=0, description="How many failures in a row there were.")
+    verdict: Literal["Pass", "Fail", "NoData"] = Field(description="What it was judged to be.")
+
+
+class Condition(ApiType):
+    """A metav1.Condition."""
+
+    type: str = Field(description="Available, Ready, ModelResolved, Progressing or Stalled.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(description="One word, from the documented list.")
+    message: str = Field(description="One sentence.")
+    observed_generation: int = Field(description="The generation that it speaks of.")
+    last_transition_time: str = Field(
+        description="When its status last changed.", json_schema_extra={"format": "date-time"}
+    )
+
+
+class ModelDeploymentStatus(ApiType):
+    """What is so, written by the operator alone."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    observed_generation: int | None = Field(
+        default=None, description="The generation of the spec that this status speaks of."
+    )
+    phase: Literal["Pending", "Progressing", "Paused", "Healthy", "Degraded"] | None = Field(
+        default=None, description="A summary of the conditions for people; never an input."
+    )
+    message: str | None = Field(default=None, description="The summary in one sentence.")
+    url: str | None = Field(default=None, description="Where clients in the cluster reach it.")
+    stable: RevisionStatus | None = Field(
+        default=None, description="The revision that serves by default."
+    )
+    canary: RevisionStatus | None = Field(
+        default=None, description="The revision that is being introduced."
+    )
+    traffic: list[WeightStatus] | None = Field(
+        default=None, description="The share of requests of each revision."
+    )
+    current_step_index: int | None = Field(
+        default=None, description="The step of the rollout that is under way, from 0."
+    )
+    step_started_at: str | None = Field(
+        default=None,
+        description="When that step began.",
+        json_schema_extra={"format": "date-time"},
+    )
+    model: ModelStatus | None = Field(default=None, description="What spec.model was resolved to.")
+    paused_at: str | None = Field(
+        default=None,
+        description="Since when the rollout is paused; that time does not count for its deadline.",
+        json_schema_extra={"format": "date-time"},
+    )
+    held_pause: HeldPause | None = Field(
+        default=None, description="A pause or resume that was asked for by an action."
+    )
+    rollback_to: str | None = Field(
+        default=None,
+        description="The revision that a rollback asked for. It stays until spec.model or "
+        "spec.server changes, or the action retry.",
+    )
+    last_action_id: str | None = Field(
+        default=None, description="The id of the last action that was looked at: it acts once."
+    )
+    last_action: ActionStatus | None = Field(
+        default=None, description="What became of that action."
+    )
+    replicas: int | None = Field(
+        default=None, description="Pods of the stable revision, for the scale subresource."
+    )
+    selector: str | None = Field(
+        default=None, description="Their label selector, for the scale subresource."
+    )
+    failed_revision: str | None = Field(
+        default=None,
+        description="A revision that failed and is not tried again until spec changes.",
+    )
+    last_failure: FailureStatus | None = Field(
+        default=None, description="Why the revision being introduced does not start."
+    )
+    analysis: list[MetricStatus] | None = Field(
+        default=None, description="What the analysis last found, by metric."
+    )
+    conditions: list[Condition] | None = Field(
+        default=None,
+        description="Available, Ready, ModelResolved, Progressing, Stalled.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    )
