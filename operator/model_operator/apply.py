@@ -1,4 +1,4 @@
-"""Carries out a plan: applies, scales, deletes, one status write, then Events.
+"""Carries out a plan: applies, replacements, scales, deletes, one status write, then Events.
 
 The second of the two modules that do I/O. A write that fails ends the pass; the next one starts
 from fresh reads.
@@ -48,8 +48,23 @@ async def apply(
                 refusal = Refusal(body["kind"], body["metadata"]["name"], error.message)
                 raise ChildRefused(refusal) from error
             raise
+    for replacement in plan.replacements:
+        await cluster.replace(
+            replacement.kind,
+            namespace,
+            replacement.name,
+            replacement.path,
+            replacement.value,
+            replacement.resource_version,
+        )
     for scale in plan.scales:
-        await cluster.scale(namespace, scale.deployment, scale.replicas)
+        await cluster.scale(
+            namespace,
+            scale.deployment,
+            scale.replicas,
+            uid=scale.uid,
+            resource_version=scale.resource_version,
+        )
     for delete in plan.deletes:
         await cluster.delete(delete.kind, namespace, delete.name, delete.uid)
     if plan.status is not None:

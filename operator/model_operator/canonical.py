@@ -2,8 +2,9 @@
 
 The API server fills in defaults and rewrites quantities, so a body that was applied never comes
 back equal. It is unchanged when it is a subset of the live object: every member that is wanted
-is there with the same value, and lists have the same items in the same order. Used by
-`resources` (to build) and `decide` (to leave out writes that would change nothing).
+is there with the same value. Lists have the same items in the same order, except those whose
+items have a key: there, items that an admission webhook has added are left alone. Used by
+`resources` (to build) and `children` (to leave out writes that would change nothing).
 """
 
 from __future__ import annotations
@@ -22,6 +23,18 @@ _FACTORS = {
     **{s: Decimal(10) ** (3 * n) for n, s in enumerate("MGTPE", start=2)},
     **{f"{s}i": Decimal(1024) ** n for n, s in enumerate("KMGTPE", start=1)},
 }
+
+_LIST_KEYS: Mapping[str, tuple[str, ...]] = {
+    "containers": ("name",),
+    "initContainers": ("name",),
+    "volumes": ("name",),
+    "env": ("name",),
+    "imagePullSecrets": ("name",),
+    "volumeMounts": ("mountPath",),
+    "ports": ("name",),
+    "ownerReferences": ("uid",),
+}
+"""What tells the items of a list apart, by the list's name."""
 
 
 def without_nulls(value: Any) -> Any:
@@ -64,7 +77,7 @@ def is_subset(wanted: Any, live: Any, *, quantities: bool = False) -> bool:
             is_subset(
                 value,
                 # The server leaves out what is empty, as in an environment variable's value.
-                live.get(key, value if value in ("", [], {}) else None),
+                _alike(key, value, live.get(key, value if value in ("", [], {}) else None)),
                 quantities=quantities or key in ("limits", "requests"),
             )
             for key, value in wanted.items()
@@ -80,6 +93,19 @@ def is_subset(wanted: Any, live: Any, *, quantities: bool = False) -> bool:
     if quantities and (number := quantity(wanted)) is not None:
         return number == quantity(live)
     return bool(wanted == live)
+
+
+def _alike(name: str, wanted: Any, live: Any) -> Any:
+    """Of a list whose items have a key, the live items that are wanted, in the wanted order."""
+    keys = _LIST_KEYS.get(name)
+    if keys is None or not isinstance(wanted, list | tuple) or not isinstance(live, list | tuple):
+        return live
+
+    def identity(item: Any) -> Any:
+        return tuple(item.get(key) for key in keys) if isinstance(item, Mapping) else item
+
+    found = {identity(item): item for item in live}
+    return [found.get(identity(item)) for item in wanted]
 
 
 def owns_more(wanted: Mapping[str, Any], live: Mapping[str, Any], manager: str) -> bool:
@@ -110,5 +136,18 @@ def _reaches_beyond(fields: Mapping[str, Any], wanted: Any) -> bool:
         else:
             continue
         if _reaches_beyond(below, member):
+            return True
+    return False
+
+
+def others_own(
+    wanted: Mapping[str, Any], live: Mapping[str, Any], manager: str, path: tuple[str, ...]
+) -> bool:
+    """Whether other field managers have set something at `path` that is not wanted there."""
+    for entry in live["metadata"].get("managedFields", ()):
+        fields = entry.get("fieldsV1", {})
+        for name in path:
+            fields = fields.get(f"f:{name}", {})
+        if entry["manager"] != manager and _reaches_beyond(fields, wanted):
             return True
     return False

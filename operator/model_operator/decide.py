@@ -6,152 +6,111 @@ No I/O, no clock, no randomness: the same observation at the same time gives the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from model_operator import api, canonical, diagnosis, naming, reasons, resources, revisions, status
-from model_operator.errors import ResolutionDelayed, ResolutionError
+from model_operator import actions, diagnosis, reasons, status, target
+from model_operator.actions import Orders, Situation
+from model_operator.children import Children
+from model_operator.errors import ResolutionDelayed
 from model_operator.observed import Observed, Resolution
-from model_operator.plan import Delete, Event, Plan, Scale
-from model_operator.revisions import ResolvedModel, RevisionRecord
-from model_operator.rollout import standard
-from model_operator.rollout.view import Size, Step, Trouble, View
-from model_operator.status import Facts, Verdict
+from model_operator.plan import Event, Plan
+from model_operator.revisions import RevisionRecord
+from model_operator.rollout import recreate, standard
+from model_operator.rollout.view import Size, State, Step, Trouble, View
+from model_operator.status import Facts
 from model_operator.timestamps import parse_time
 from model_operator.traffic import service
+from model_operator.verdict import Verdict
 
 PREDECESSOR_POLL = timedelta(seconds=2)
+PROBE_POLL = timedelta(seconds=20)
+STRATEGIES = {"Standard": standard.advance, "Recreate": recreate.advance}
 
 
 def decide(observed: Observed, now: datetime) -> Plan:
     """What one pass over one ModelDeployment does."""
-    model, model_resolved = settle_model(observed)
-    records = known_records(observed, model)
+    model, model_resolved = target.settle_model(observed)
+    records = target.known_records(observed, model)
+    wanted = target.wanted_revision(observed, model)
+    serving = records.get(target.serving_revision(observed) or "")
+    orders = obeyed_orders(observed, wanted, records, serving)
+    aim = target_record(observed, wanted, orders, records)
     obstacle = find_obstacle(observed, model_resolved)
-    target = target_record(observed, model, records)
-    serving = records.get(serving_revision(observed) or "")
     sizes = observed_sizes(observed)
     confirmed = serving is not None and service.is_confirmed(observed, serving.revision)
-    step = next_step(observed, target, serving, sizes, confirmed, now) if not obstacle else None
+    step = None
+    if not blocks_the_rollout(observed, obstacle):
+        step = next_step(observed, aim, serving, orders, sizes, confirmed, now)
     facts = Facts(
         observed=observed,
         now=now,
         model=model,
         model_resolved=model_resolved,
-        target=target,
+        wanted=wanted,
+        target=aim,
         serving=serving,
         serving_confirmed=confirmed,
         reachable_pods=service.reachable_pods(observed, serving.revision) if serving else 0,
         sizes=sizes,
         step=step,
         obstacle=obstacle,
+        orders=orders,
     )
     new_status = status.build(facts)
-    children = Children(observed, records, target, serving, step)
+    children = Children(observed, records, aim, serving, step)
     return Plan(
         applies=tuple(body for body in children.applies() if may_write(observed, body)),
+        replacements=tuple(children.replacements()),
         scales=tuple(children.scales()),
         deletes=tuple(children.deletes()) if obstacle is None else (),
         status=new_status if new_status != last_status(observed) else None,
         events=tuple(Event(*t) for t in status.transitions(observed.resource.status, new_status)),
         requeue_after=requeue_after(observed, step),
-        back_off=isinstance(observed.resolution, ResolutionDelayed) or observed.refusal is not None,
+        back_off=waits_for_the_registry(observed) or observed.refusal is not None,
     )
 
 
-def settle_model(observed: Observed) -> tuple[api.ModelStatus | None, Verdict]:
-    """What spec.model stands for. Once resolved, it stays so until spec.model changes."""
-    recorded = observed.resource.status.model
-    match observed.resolution:
-        case Resolution(requested, model):
-            resolved = api.ModelStatus(
-                requested=requested,
-                resolved_uri=model.uri,
-                version=model.version,
-                sha256=model.sha256,
-            )
-            words = f"{requested.uri} is version {model.version}, sha256 {model.sha256}"
-            return resolved, Verdict(True, reasons.RESOLVED, words)
-        case ResolutionError() as error:
-            return recorded, Verdict(False, error.reason, error.message)
-        case _:
-            words = observed.resource.invalid or "spec.model was not looked at"
-            return recorded, Verdict(False, reasons.INVALID_SPEC, words)
-
-
-def known_records(
-    observed: Observed, model: api.ModelStatus | None
-) -> Mapping[str, RevisionRecord]:
-    """The frozen records, those that were lost and are read off what runs, and the one that
-    this pass is about to freeze.
-    """
-    fresh = new_record(observed, model)
-    return {
-        **({fresh.revision: fresh} if fresh else {}),
-        **{record.revision: record for record in lost_records(observed, model)},
-        **observed.records,
-    }
-
-
-def lost_records(observed: Observed, model: api.ModelStatus | None) -> Iterator[RevisionRecord]:
-    """Revisions that run without a record: what they were made of is what runs."""
-    recorded = observed.resource.status
-    known = {r.revision: r for r in (recorded.stable, recorded.canary) if r and r.sha256}
-    for revision, deployment in observed.deployments.items():
-        if revision in observed.records:
-            continue
-        if (told := known.get(revision)) and told.resolved_uri and told.version and told.sha256:
-            resolved = ResolvedModel(told.resolved_uri, told.version, told.sha256)
-        elif model and revisions.revision_id(model.sha256, observed.resource.server) == revision:
-            resolved = ResolvedModel(model.resolved_uri, model.version, model.sha256)
-        else:
-            continue
-        yield RevisionRecord(
-            revision=revision,
-            number=next_number(observed),
-            model=resolved,
-            pod_template=deployment["spec"]["template"],
-        )
-
-
-def next_number(observed: Observed) -> int:
-    """The number of the next revision in the history."""
-    return 1 + max((record.number for record in observed.records.values()), default=0)
-
-
-def serving_revision(observed: Observed) -> str | None:
-    """The revision that has all requests: the data plane says it, and where the endpoint is gone,
-    the last status, as long as that revision still runs.
-    """
-    named = service.serving_revision(observed.service)
-    stable = observed.resource.status.stable
-    if named is None and stable is not None and stable.revision in observed.deployments:
-        return stable.revision
-    return named
-
-
-def new_record(observed: Observed, model: api.ModelStatus | None) -> RevisionRecord | None:
-    """The record of the revision that the spec means, rendered anew; None if it means none."""
+def obeyed_orders(
+    observed: Observed,
+    wanted: str | None,
+    records: Mapping[str, RevisionRecord],
+    serving: RevisionRecord | None,
+) -> Orders:
+    """What people asked for beyond the spec, the newest action included."""
     resource = observed.resource
-    if model is None or resource.spec is None or model.requested != resource.spec.model:
-        return None
-    resolved = ResolvedModel(model.resolved_uri, model.version, model.sha256)
-    return RevisionRecord(
-        revision=revisions.revision_id(model.sha256, resource.server),
-        number=next_number(observed),
-        model=resolved,
-        pod_template=resources.pod_template(resource, resource.spec, resolved, observed.defaults),
+    recorded = resource.status
+    again = observed.resolution.refused if isinstance(observed.resolution, Resolution) else None
+    return actions.obey(
+        actions.pending(resource.body, recorded.last_action_id),
+        actions.recorded_orders(recorded, wanted),
+        Situation(
+            generation=resource.generation,
+            wanted=wanted,
+            serving=serving.revision if serving else None,
+            step_index=recorded.current_step_index,
+            kept=records.keys(),
+            resolving=again.message if again else "",
+            resolving_delayed=isinstance(again, ResolutionDelayed),
+        ),
     )
 
 
 def target_record(
-    observed: Observed, model: api.ModelStatus | None, records: Mapping[str, RevisionRecord]
+    observed: Observed,
+    wanted: str | None,
+    orders: Orders,
+    records: Mapping[str, RevisionRecord],
 ) -> RevisionRecord | None:
-    """The revision that the spec means, from its record where it has one."""
-    fresh = new_record(observed, model)
-    return records[fresh.revision] if fresh else None
+    """Where the rollout goes: to what the spec means or a rollback asked for; where that is not
+    known, on to where it was going.
+    """
+    if wanted is None:
+        return records.get(target.running_revision(observed) or "")
+    asked_for = orders.rollback_to if orders.failed == wanted else None
+    aim = records.get(asked_for or wanted, records[wanted])
+    return aim if orders.failed == aim.revision else target.as_newest(aim, observed)
 
 
 def find_obstacle(observed: Observed, model_resolved: Verdict) -> Verdict | None:
@@ -176,6 +135,20 @@ def find_obstacle(observed: Observed, model_resolved: Verdict) -> Verdict | None
     return None
 
 
+def blocks_the_rollout(observed: Observed, obstacle: Verdict | None) -> bool:
+    """Whether what runs has to stand still too. An invalid spec and a model that cannot be
+    resolved only keep something new from starting.
+    """
+    return bool(observed.namesakes or observed.refusal) and obstacle is not None
+
+
+def waits_for_the_registry(observed: Observed) -> bool:
+    """Whether the registry did not answer what was asked in this pass."""
+    answer = observed.resolution
+    refused = answer.refused if isinstance(answer, Resolution) else answer
+    return isinstance(refused, ResolutionDelayed)
+
+
 def may_write(observed: Observed, body: Mapping[str, Any]) -> bool:
     """An object under a name that is taken is left alone, and so is one that was just refused."""
     identity = (body["kind"], body["metadata"]["name"])
@@ -188,31 +161,36 @@ def observed_sizes(observed: Observed) -> dict[str, Size]:
     """The size of every revision that has a Deployment."""
     sizes = {}
     for revision, deployment in observed.deployments.items():
-        ready = sum(diagnosis.is_ready(pod) for pod in observed.pods.get(revision, ()))
+        pods = observed.pods.get(revision, ())
+        ready = sum(diagnosis.is_ready(pod) for pod in pods)
         available = deployment.get("status", {}).get("availableReplicas", 0)
         sizes[revision] = Size(
             desired=deployment["spec"].get("replicas", 1),
             ready=ready,
             available=min(ready, available),
+            existing=len(pods),
         )
     return sizes
 
 
 def next_step(
     observed: Observed,
-    target: RevisionRecord | None,
+    aim: RevisionRecord | None,
     serving: RevisionRecord | None,
+    orders: Orders,
     sizes: Mapping[str, Size],
     confirmed: bool,  # noqa: FBT001 - one fact among others
     now: datetime,
 ) -> Step | None:
     """Asks the strategy; None when there is nothing to introduce or keep."""
     spec, recorded = observed.resource.spec, observed.resource.status
-    if spec is None or target is None:
+    if spec is None or aim is None:
         return None
-    return standard.advance(
+    asked = orders.pause_at(observed.resource.generation)
+    paused = spec.paused if asked is None else asked
+    return STRATEGIES[spec.strategy.type](
         View(
-            target=target.revision,
+            target=aim.revision,
             serving=serving.revision if serving else None,
             recorded_stable=recorded.stable.revision if recorded.stable else None,
             sizes=sizes,
@@ -222,21 +200,34 @@ def next_step(
             progress_deadline=timedelta(seconds=spec.progress_deadline_seconds),
             serving_confirmed=confirmed,
             step_index=recorded.current_step_index,
-            step_started_at=parse_time(recorded.step_started_at),
+            step_started_at=step_started_at(observed, now, paused=paused),
             introduced=recorded.canary.revision if recorded.canary else None,
-            failed=recorded.failed_revision,
-            trouble=target_trouble(observed, target.revision),
+            failed=orders.failed,
+            paused=paused,
+            trouble=target_trouble(observed, aim.revision, orders),
         )
     )
 
 
-def target_trouble(observed: Observed, revision: str) -> Trouble | None:
-    """What the target's pods suffer from; once it has failed, what was recorded then."""
+def step_started_at(observed: Observed, now: datetime, *, paused: bool) -> datetime | None:
+    """When the recorded step began; the time of a pause that has just ended does not count."""
     recorded = observed.resource.status
-    failure = recorded.last_failure
-    if recorded.failed_revision == revision and failure and failure.revision == revision:
+    started, paused_at = parse_time(recorded.step_started_at), parse_time(recorded.paused_at)
+    if started and paused_at and not paused:
+        return started + max(timedelta(0), now - max(started, paused_at))
+    return started
+
+
+def target_trouble(observed: Observed, revision: str, orders: Orders) -> Trouble | None:
+    """What the target's pods suffer from; once it has failed, what was recorded then."""
+    failure = orders.failure or observed.resource.status.last_failure
+    if orders.failed == revision and failure and failure.revision == revision:
         return Trouble(failure.reason, failure.message, permanent=True)
-    return diagnosis.diagnose(observed.pods.get(revision, ()), observed.deployments.get(revision))
+    return diagnosis.diagnose(
+        observed.pods.get(revision, ()),
+        observed.deployments.get(revision),
+        observed.probe_answers,
+    )
 
 
 def last_status(observed: Observed) -> Mapping[str, Any]:
@@ -246,92 +237,13 @@ def last_status(observed: Observed) -> Mapping[str, Any]:
 
 
 def requeue_after(observed: Observed, step: Step | None) -> timedelta | None:
-    """When to look again although nothing is heard of."""
+    """When to look again although nothing is heard of. What probes answer is not watched."""
     if any(namesake.predecessor for namesake in observed.namesakes):
         return PREDECESSOR_POLL
+    if step and step.state is State.STARTING and _only_probes_can_tell(step.trouble):
+        return min(step.requeue_after or PROBE_POLL, PROBE_POLL)
     return step.requeue_after if step else None
 
 
-@dataclass(frozen=True)
-class Children:
-    """The writes that make the children what they should be; nothing for those that are."""
-
-    observed: Observed
-    records: Mapping[str, RevisionRecord]
-    target: RevisionRecord | None
-    serving: RevisionRecord | None
-    step: Step | None
-
-    def applies(self) -> Iterator[Mapping[str, Any]]:
-        """Records first, then Deployments, then the endpoint: a rollout's commit comes last."""
-        resource = self.observed.resource
-        wanted = self._wanted_revisions()
-        for revision in wanted:
-            if revision not in self.observed.records:
-                yield resources.controller_revision(resource, self.records[revision])
-        for revision in wanted:
-            body = resources.deployment(resource, self.records[revision])
-            if not _is_unchanged(body, self.observed.deployments.get(revision)):
-                yield body
-        endpoint = self._endpoint()
-        if endpoint and not _is_unchanged(endpoint, self.observed.service):
-            yield endpoint
-
-    def scales(self) -> Iterator[Scale]:
-        """Replica counts that differ. A Deployment that this pass creates has one pod."""
-        for revision, replicas in self._wanted_replicas().items():
-            deployment = self.observed.deployments.get(revision)
-            current = deployment["spec"].get("replicas", 1) if deployment else 1
-            if current != replicas:
-                name = naming.revision_child(self.observed.resource.name, revision)
-                yield Scale(name, replicas)
-
-    def deletes(self) -> Iterator[Delete]:
-        """Retired revisions beyond revisionHistoryLimit, the oldest first; never one with pods."""
-        spec = self.observed.resource.spec
-        if spec is None or self.target is None:
-            return
-        kept = {record.revision for record in (self.target, self.serving) if record}
-        retired = sorted(
-            (record for record in self.observed.records.values() if record.revision not in kept),
-            key=lambda record: record.number,
-        )
-        for record in retired[: max(0, len(retired) - spec.revision_history_limit)]:
-            deployment = self.observed.deployments.get(record.revision)
-            if self.observed.pods.get(record.revision) or (
-                deployment and deployment["spec"].get("replicas", 1)
-            ):
-                continue
-            name = naming.revision_child(self.observed.resource.name, record.revision)
-            if deployment:
-                yield Delete("Deployment", name, deployment["metadata"]["uid"])
-            yield Delete("ControllerRevision", name, record.uid)
-
-    def _wanted_revisions(self) -> list[str]:
-        """Every revision that has a Deployment, and those that must have one."""
-        wanted = dict.fromkeys(r for r in self.observed.deployments if r in self.records)
-        if self.serving:
-            wanted[self.serving.revision] = None
-        if self.target and self.step and self.step.failed != self.target.revision:
-            wanted[self.target.revision] = None
-        return list(wanted)
-
-    def _wanted_replicas(self) -> Mapping[str, int]:
-        """By the strategy; undecided, the serving revision keeps the size that is asked for."""
-        if self.step:
-            return self.step.replicas
-        spec = self.observed.resource.spec
-        return {self.serving.revision: spec.replicas} if self.serving and spec else {}
-
-    def _endpoint(self) -> Mapping[str, Any] | None:
-        revision = self.step.serve if self.step else self.serving and self.serving.revision
-        return service.service(self.observed.resource, revision) if revision else None
-
-
-def _is_unchanged(wanted: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
-    if live is None or not canonical.is_subset(wanted, live):
-        return False
-    if canonical.owns_more(wanted, live, naming.MANAGER):
-        return False
-    selector = wanted["spec"].get("selector")
-    return wanted["kind"] != "Service" or bool(selector == live["spec"].get("selector"))
+def _only_probes_can_tell(trouble: Trouble | None) -> bool:
+    return trouble is None or trouble.reason == reasons.NOT_READY

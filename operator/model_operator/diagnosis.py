@@ -36,19 +36,35 @@ def is_terminating(pod: Body) -> bool:
     return "deletionTimestamp" in pod["metadata"]
 
 
-def diagnose(pods: Iterable[Body], deployment: Body | None) -> Trouble | None:
-    """The worst trouble of the pods that are not ready; permanent trouble first."""
+def runs_unready(pod: Body) -> bool:
+    """Whether a pod's containers all run and it is not ready: only its probes can say why."""
+    containers = pod.get("status", {}).get("containerStatuses", ())
+    return (
+        bool(containers)
+        and not is_ready(pod)
+        and not is_terminating(pod)
+        and all("running" in container.get("state", {}) for container in containers)
+    )
+
+
+def diagnose(
+    pods: Iterable[Body], deployment: Body | None, probe_answers: Mapping[str, str]
+) -> Trouble | None:
+    """The worst trouble of the pods that are not ready; permanent trouble first.
+
+    `probe_answers` are by the pods' uids.
+    """
     waiting = sorted(
         (pod for pod in pods if not is_ready(pod) and not is_terminating(pod)),
         key=lambda pod: str(pod["metadata"]["name"]),
     )
-    troubles = [trouble for pod in waiting for trouble in _troubles(pod)]
+    troubles = [trouble for pod in waiting for trouble in _troubles(pod, probe_answers)]
     if not waiting and deployment is not None:
         troubles = list(_refused_pods(deployment))
     return next((t for t in troubles if t.permanent), troubles[0] if troubles else None)
 
 
-def _troubles(pod: Body) -> Iterator[Trouble]:
+def _troubles(pod: Body, probe_answers: Mapping[str, str]) -> Iterator[Trouble]:
     status = pod.get("status", {})
     for container in [
         *status.get("initContainerStatuses", ()),
@@ -59,6 +75,8 @@ def _troubles(pod: Body) -> Iterator[Trouble]:
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         yield Trouble(reasons.UNSCHEDULABLE, scheduled.get("message", "no node takes the pod"))
+    if answer := probe_answers.get(pod["metadata"].get("uid", "")):
+        yield Trouble(reasons.NOT_READY, f"the server runs but is not ready: {_one_line(answer)}")
 
 
 def _container_trouble(container: Body) -> Trouble | None:

@@ -8,22 +8,32 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from model_operator import api, naming, revisions
+from model_operator import actions, api, diagnosis, fallback, naming, revisions, validation
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.registry import Registry
 from model_operator.errors import ResolutionError
 from model_operator.observed import Defaults, Namesake, Observed, Resolution, Resource
 from model_operator.revisions import ResolvedModel
+from model_operator.timestamps import parse_time
+
+PATIENCE = timedelta(seconds=15)
 
 Body = Mapping[str, Any]
 
 
 async def observe(
-    cluster: Cluster, registry: Registry, defaults: Defaults, namespace: str, name: str
+    cluster: Cluster,
+    registry: Registry,
+    defaults: Defaults,
+    namespace: str,
+    name: str,
+    now: datetime,
 ) -> Observed | None:
     """The world around one ModelDeployment; None when it does not exist or is being deleted."""
     body = await cluster.get(api.KIND, namespace, name)
@@ -40,7 +50,9 @@ async def observe(
     )
     resolution = await resolve(resource, registry)
     namesakes = await _namesakes(cluster, resource, resolution, [*deployments, *histories])
+    slow = rollout_is_slow(resource, now)
     return assemble(
+        probe_answers=await _probe_answers(cluster, namespace, pods) if slow else {},
         resource=resource,
         defaults=defaults,
         resolution=resolution,
@@ -58,6 +70,7 @@ def assemble(
     children: Iterable[Body],
     pods: Iterable[Body],
     endpoints: Body | None,
+    probe_answers: Mapping[str, str] | None = None,
 ) -> Observed:
     """Sorts what was read into one observation. Pure."""
     kinds: dict[str, list[Body]] = defaultdict(list)
@@ -82,6 +95,7 @@ def assemble(
         pods=_by_revision(pods),
         service=next(iter(kinds["Service"]), None),
         endpoint_pods=_endpoint_pods(endpoints),
+        probe_answers=probe_answers or {},
         namesakes=tuple(taken),
     )
 
@@ -89,17 +103,14 @@ def assemble(
 def read_resource(body: Body) -> Resource:
     """The ModelDeployment, validated. Status that cannot be read counts as lost."""
     metadata = body["metadata"]
-    spec, invalid = None, None
-    try:
-        spec = api.ModelDeploymentSpec.model_validate(body.get("spec") or {})
-    except ValidationError as error:
-        invalid = in_one_sentence(error)
-    if len(metadata["name"]) > api.NAME_MAX_LENGTH:
-        spec, invalid = None, f"metadata.name is longer than {api.NAME_MAX_LENGTH} characters"
+    invalid = validation.refusal(body)
+    spec = None if invalid else api.ModelDeploymentSpec.model_validate(body["spec"])
     try:
         status = api.ModelDeploymentStatus.model_validate(body.get("status") or {})
     except ValidationError:
         status = api.ModelDeploymentStatus()
+    if spec is None:
+        spec = fallback.valid_part(body.get("spec") or {}, status)
     return Resource(
         name=metadata["name"],
         namespace=metadata["namespace"],
@@ -112,27 +123,47 @@ def read_resource(body: Body) -> Resource:
     )
 
 
-def in_one_sentence(error: ValidationError) -> str:
-    """The first thing that is wrong, by the field's path, and how many more there are."""
-    errors = error.errors()
-    field = ".".join(["spec", *(str(part) for part in errors[0]["loc"])])
-    words = errors[0]["msg"].removeprefix("Value error, ")
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{field}: {words}{more}"
-
-
 async def resolve(resource: Resource, registry: Registry) -> Resolution | ResolutionError | None:
-    """Asks the registry only when spec.model is not what was resolved last."""
-    if resource.spec is None:
+    """Asks the registry only when spec.model is not what was resolved last, or by the action
+    resolve; that one changes nothing when the registry has no answer.
+    """
+    if resource.spec is None or resource.invalid:
         return None
     requested, recorded = resource.spec.model, resource.status.model
+    known = None
     if recorded is not None and recorded.requested == requested:
         model = ResolvedModel(recorded.resolved_uri, recorded.version, recorded.sha256)
-        return Resolution(requested, model)
+        known = Resolution(requested, model)
+    if known and not actions.wants_resolving(resource.body, resource.status.last_action_id):
+        return known
     try:
         return Resolution(requested, await registry.resolve(requested))
     except ResolutionError as error:
-        return error
+        return replace(known, refused=error) if known else error
+
+
+def rollout_is_slow(resource: Resource, now: datetime) -> bool:
+    """Whether a step has been under way for so long that the pods' probes are asked about."""
+    started_at = parse_time(resource.status.step_started_at)
+    return started_at is not None and now - started_at >= PATIENCE
+
+
+async def _probe_answers(
+    cluster: Cluster, namespace: str, pods: Iterable[Body]
+) -> Mapping[str, str]:
+    """What the kubelet last heard from the probes of the pods that run without being ready."""
+    uids = {pod["metadata"]["uid"] for pod in pods if diagnosis.runs_unready(pod)}
+    if not uids:
+        return {}
+    events, _ = await cluster.list(
+        "Event", namespace, fields="involvedObject.kind=Pod,reason=Unhealthy"
+    )
+    told = sorted(events, key=lambda event: str(event.get("lastTimestamp") or ""))
+    return {
+        event["involvedObject"]["uid"]: event.get("message", "")
+        for event in told
+        if event["involvedObject"].get("uid") in uids
+    }
 
 
 async def _namesakes(

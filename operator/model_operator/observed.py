@@ -37,8 +37,11 @@ class Resource:
     body: Body
     """As the API server returned it."""
     spec: ModelDeploymentSpec | None
-    """None when the spec is not valid; then `invalid` says why."""
+    """What of the spec is valid, by which the rollout that is under way goes on; None when not
+    even that can be said.
+    """
     invalid: str | None
+    """Why the spec is not valid; None when it is."""
     status: ModelDeploymentStatus
     """The last status; empty when there is none or it cannot be read."""
 
@@ -55,6 +58,8 @@ class Resolution:
 
     requested: ModelSource
     model: ResolvedModel
+    refused: ResolutionError | None = None
+    """Why the action resolve got no new answer; `model` is the old one then."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,8 @@ class Observed:
     """The endpoint, when this resource controls it."""
     endpoint_pods: frozenset[str] | None = None
     """Names of the pods that the endpoint lists as ready; None without an Endpoints object."""
+    probe_answers: Mapping[str, str] = field(default_factory=dict)
+    """By the uid of a pod that runs without being ready: what its probes were answered last."""
     namesakes: tuple[Namesake, ...] = ()
     refusal: Refusal | None = None
 

@@ -16,6 +16,20 @@ class Scale:
 
     deployment: str
     replicas: int
+    uid: str | None = None
+    resource_version: str | None = None
+    """Of the Deployment that was seen; None when this pass itself changes it."""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A member of a child to set to exactly this value, whoever else has set something in it."""
+
+    kind: str
+    name: str
+    resource_version: str
+    path: tuple[str, ...]
+    value: Any
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ class Plan:
     """Writes, then when to look again."""
 
     applies: tuple[Body, ...] = ()
+    replacements: tuple[Replacement, ...] = ()
     scales: tuple[Scale, ...] = ()
     deletes: tuple[Delete, ...] = ()
     status: Body | None = None
@@ -56,4 +71,4 @@ class Plan:
     @property
     def writes(self) -> bool:
         """Whether the pass changes anything."""
-        return bool(self.applies or self.scales or self.deletes or self.status)
+        return bool(self.applies or self.replacements or self.scales or self.deletes or self.status)

@@ -38,6 +38,9 @@ NO_STABLE_REVISION: Final = "NoStableRevision"
 NO_READY_PODS: Final = "NoReadyPods"
 """The stable revision has no ready pod."""
 
+RECREATING: Final = "Recreating"
+"""Strategy Recreate stopped the stable revision; nothing serves until the wanted one is ready."""
+
 # --- Reasons: the model --------------------------------------------------------------------
 
 RESOLVED: Final = "Resolved"
@@ -66,6 +69,12 @@ COMPLETE: Final = "Complete"
 STARTING: Final = "Starting"
 """The wanted revision's pods are starting; traffic has not moved."""
 
+STOPPING: Final = "Stopping"
+"""Strategy Recreate: what runs is being stopped before the wanted revision starts."""
+
+PAUSED: Final = "Paused"
+"""The rollout is frozen by spec.paused or by the action pause."""
+
 SWITCHED: Final = "Switched"
 """Traffic has moved; the older revision stays for scaleDownDelaySeconds."""
 
@@ -73,7 +82,10 @@ SCALING: Final = "Scaling"
 """The stable revision has not as many ready pods as asked for."""
 
 ROLLED_BACK: Final = "RolledBack"
-"""The wanted revision failed; the stable one serves and the failed one was stopped."""
+"""The wanted revision failed, or the action rollback asked for another; that one serves."""
+
+ABORTED: Final = "Aborted"
+"""The rollout was ended by the action abort."""
 
 NOT_STALLED: Final = "NotStalled"
 """Nothing stands in the way."""
@@ -103,6 +115,9 @@ CONTAINER_CRASHED: Final = "ContainerCrashed"
 
 CONTAINER_NOT_STARTED: Final = "ContainerNotStarted"
 """The kubelet cannot create a container, for example for want of a Secret."""
+
+NOT_READY: Final = "NotReady"
+"""A container runs, but its probe is not answered as it should be."""
 
 UNSCHEDULABLE: Final = "Unschedulable"
 """No node takes the pod."""

@@ -32,7 +32,9 @@ class Reconciler:
 
     async def reconcile(self, namespace: str, name: str) -> Plan:
         """Makes one pass and returns what it did."""
-        observed = await observe(self.cluster, self.registry, self.defaults, namespace, name)
+        observed = await observe(
+            self.cluster, self.registry, self.defaults, namespace, name, self.clock()
+        )
         if observed is None:
             return Plan(exists=False)
         try:
@@ -56,6 +58,7 @@ def _log_pass(observed: Observed, plan: Plan) -> None:
         namespace=observed.resource.namespace,
         name=observed.resource.name,
         generation=observed.resource.generation,
+        replaced=[f"{item.kind}/{item.name}" for item in plan.replacements],
         applied=[f"{body['kind']}/{body['metadata']['name']}" for body in plan.applies],
         scaled={scale.deployment: scale.replicas for scale in plan.scales},
         deleted=[f"{delete.kind}/{delete.name}" for delete in plan.deletes],

@@ -19,6 +19,8 @@ DRAIN_SECONDS = 15
 REQUEST_TIMEOUT_SECONDS = 30
 EXIT_MARGIN_SECONDS = 5
 USER_ID = 65532
+LAST_WORDS = "FallbackToLogsOnError"
+"""A container that dies without a termination message leaves the end of its log as one."""
 MODEL_VOLUME = "/models"
 MODEL_PATH = f"{MODEL_VOLUME}/model"
 
@@ -66,8 +68,12 @@ def pod_template(
         },
         "spec": {
             "initContainers": [_fetch_container(spec.model, model, defaults, image)],
-            "containers": [_server_container(resource.name, revision, server, model, drain, image)],
-            "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+            "containers": [_server_container(resource.name, revision, spec, model, drain, image)],
+            "volumes": [
+                {"name": "models", "emptyDir": {}},
+                {"name": "tmp", "emptyDir": {}},
+                *(server.volumes or ()),
+            ],
             "terminationGracePeriodSeconds": drain + REQUEST_TIMEOUT_SECONDS + EXIT_MARGIN_SECONDS,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
@@ -76,6 +82,9 @@ def pod_template(
             "nodeSelector": server.node_selector,
             "tolerations": server.tolerations,
             "affinity": server.affinity,
+            "topologySpreadConstraints": server.topology_spread_constraints,
+            "priorityClassName": server.priority_class_name,
+            "runtimeClassName": server.runtime_class_name,
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": USER_ID,
@@ -105,6 +114,7 @@ def _fetch_container(
         ],
         "envFrom": [{"secretRef": {"name": secret.name}}] if secret else None,
         "volumeMounts": _mounts(read_only=False),
+        "terminationMessagePolicy": LAST_WORDS,
         "securityContext": _container_security(),
     }
 
@@ -112,11 +122,12 @@ def _fetch_container(
 def _server_container(
     name: str,
     revision: str,
-    server: api.ServerSpec,
+    spec: api.ModelDeploymentSpec,
     model: ResolvedModel,
     drain: int,
     image: Body,
 ) -> Body:
+    server = spec.server
     environment = {
         "MODEL_PATH": MODEL_PATH,
         "MODEL_SHA256": model.sha256,
@@ -134,11 +145,14 @@ def _server_container(
             *({"name": key, "value": value} for key, value in environment.items()),
             *(server.env or ()),
         ],
+        "envFrom": server.env_from,
         "ports": [{"name": "http", "containerPort": SERVER_PORT, "protocol": "TCP"}],
         "resources": server.resources,
-        "volumeMounts": _mounts(read_only=True),
-        # Every second until it is ready; then seldom enough not to disturb.
-        "startupProbe": _probe("/ready", period=1, failures=300),
+        "volumeMounts": [*_mounts(read_only=True), *(server.volume_mounts or ())],
+        "terminationMessagePolicy": LAST_WORDS,
+        # Every second until it is ready; then seldom enough not to disturb. As long as the
+        # rollout waits, the kubelet does too.
+        "startupProbe": _probe("/ready", period=1, failures=spec.progress_deadline_seconds),
         "readinessProbe": _probe("/ready", period=2, failures=2),
         "livenessProbe": _probe("/health", period=10, failures=3),
         "securityContext": _container_security(),

@@ -7,26 +7,19 @@ back. `lastTransitionTime` moves only when a condition's status changes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from model_operator import api, naming, reasons
+from model_operator.actions import Orders
 from model_operator.observed import Observed
 from model_operator.revisions import RevisionRecord
 from model_operator.rollout.view import Size, State, Step
 from model_operator.timestamps import format_time
+from model_operator.verdict import Verdict
 
 Body = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One condition before it is compared with the last status."""
-
-    holds: bool
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -37,16 +30,26 @@ class Facts:
     now: datetime
     model: api.ModelStatus | None
     model_resolved: Verdict
+    wanted: str | None
+    """The revision that the spec means; None while that is not known."""
     target: RevisionRecord | None
+    """Where the rollout goes: to the wanted revision, or where a rollback asked for."""
     serving: RevisionRecord | None
     serving_confirmed: bool
     reachable_pods: int
     """Ready pods of the serving revision that the data plane sends requests to."""
     sizes: Mapping[str, Size]
     step: Step | None
-    """None when nothing may be decided: spec invalid, name taken, model not resolved."""
+    """None when nothing may be decided: a name is taken, a child was refused."""
     obstacle: Verdict | None
-    """Why the rollout cannot go on, from outside the rollout itself."""
+    """What stands in the way from outside the rollout itself."""
+    orders: Orders
+    """What people asked for by actions."""
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether the rollout goes elsewhere than the spec says, by the action rollback."""
+        return bool(self.wanted and self.target and self.target.revision != self.wanted)
 
 
 def build(facts: Facts) -> Body:
@@ -73,6 +76,11 @@ def build(facts: Facts) -> Body:
         if serving
         else None,
         failed_revision=_failed_revision(facts),
+        paused_at=_paused_at(facts),
+        rollback_to=facts.orders.rollback_to,
+        held_pause=facts.orders.held_pause,
+        last_action_id=facts.orders.last_action_id,
+        last_action=facts.orders.last_action,
         last_failure=_last_failure(facts),
         conditions=_with_times(verdicts, facts),
     )
@@ -94,6 +102,8 @@ def phase(facts: Facts, verdicts: Mapping[str, Verdict]) -> str:
     """One word for people."""
     if verdicts[reasons.READY].holds:
         return "Healthy"
+    if facts.step and facts.step.state is State.PAUSED and not verdicts[reasons.STALLED].holds:
+        return "Paused"
     dark = facts.serving is not None and not verdicts[reasons.AVAILABLE].holds
     if verdicts[reasons.STALLED].holds or dark:
         return "Degraded"
@@ -120,6 +130,9 @@ def _available(facts: Facts) -> Verdict:
     spec = facts.observed.resource.spec
     if spec and spec.replicas == 0:
         return Verdict(False, reasons.SCALED_TO_ZERO, "replicas is 0: nothing serves, as asked")
+    if spec and spec.strategy.type == "Recreate" and facts.target not in (None, facts.serving):
+        words = "strategy Recreate: nothing serves until the new revision is ready"
+        return Verdict(False, reasons.RECREATING, words)
     words = f"the endpoint lists no ready pod of revision {revision}"
     return Verdict(False, reasons.NO_READY_PODS, words)
 
@@ -131,7 +144,11 @@ def _ready(facts: Facts) -> Verdict:
         return Verdict(False, facts.model_resolved.reason, facts.model_resolved.message)
     if facts.step is None:
         return Verdict(False, reasons.STARTING, "nothing has been decided yet")
+    if facts.rolled_back and facts.step.state is State.COMPLETE:
+        return _rolled_back(facts)
     reason = {
+        State.STOPPING: reasons.STOPPING,
+        State.PAUSED: reasons.PAUSED,
         State.COMPLETE: reasons.COMPLETE,
         State.SCALING: reasons.SCALING,
         State.STARTING: reasons.STARTING,
@@ -144,11 +161,13 @@ def _ready(facts: Facts) -> Verdict:
 def _progressing(facts: Facts) -> Verdict:
     moving = facts.step is not None and facts.step.state in (
         State.SCALING,
+        State.STOPPING,
         State.STARTING,
         State.SWITCHED,
     )
     ready = _ready(facts)
-    return Verdict(moving and not _stalled(facts).holds, ready.reason, ready.message)
+    stuck = facts.obstacle is None and _stalled(facts).holds
+    return Verdict(moving and not stuck, ready.reason, ready.message)
 
 
 def _stalled(facts: Facts) -> Verdict:
@@ -159,7 +178,17 @@ def _stalled(facts: Facts) -> Verdict:
         return Verdict(True, step.trouble.reason, step.message)
     if step and step.state is State.FAILED:
         return Verdict(True, reasons.ROLLED_BACK, step.message)
+    if facts.rolled_back and step and step.state is State.COMPLETE:
+        return replace(_rolled_back(facts), holds=True)
     return Verdict(False, reasons.NOT_STALLED, "nothing stands in the way")
+
+
+def _rolled_back(facts: Facts) -> Verdict:
+    words = (
+        f"rolled back to revision {facts.target.revision if facts.target else ''} as asked; the "
+        f"spec means revision {facts.wanted}: change spec.model or spec.server, or ask for retry"
+    )
+    return Verdict(False, reasons.ROLLED_BACK, words)
 
 
 def _revision(record: RevisionRecord | None, facts: Facts) -> api.RevisionStatus | None:
@@ -176,7 +205,17 @@ def _revision(record: RevisionRecord | None, facts: Facts) -> api.RevisionStatus
 
 
 def _failed_revision(facts: Facts) -> str | None:
-    return facts.step.failed if facts.step else facts.observed.resource.status.failed_revision
+    failed = facts.step.failed if facts.step else None
+    return failed or facts.orders.failed
+
+
+def _paused_at(facts: Facts) -> str | None:
+    """Since when the step that is under way is paused."""
+    if facts.step is None:
+        return facts.observed.resource.status.paused_at
+    if facts.step.state is not State.PAUSED or facts.step.index is None:
+        return None
+    return facts.observed.resource.status.paused_at or format_time(facts.now)
 
 
 def _last_failure(facts: Facts) -> api.FailureStatus | None:
@@ -186,7 +225,7 @@ def _last_failure(facts: Facts) -> api.FailureStatus | None:
         return api.FailureStatus(
             revision=facts.target.revision, reason=trouble.reason, message=trouble.message
         )
-    recorded = facts.observed.resource.status.last_failure
+    recorded = facts.orders.failure or facts.observed.resource.status.last_failure
     failed = _failed_revision(facts)
     return recorded if recorded and recorded.revision == failed else None
 

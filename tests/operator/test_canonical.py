@@ -35,7 +35,8 @@ def test_what_the_api_server_fills_in_or_rewrites_is_no_change(wanted, live):
     [
         ({"a": 1}, {"a": 2}),
         ({"a": 1}, {}),
-        ({"env": [{"name": "A"}]}, {"env": [{"name": "A"}, {"name": "B"}]}),
+        ({"args": ["a"]}, {"args": ["a", "b"]}),
+        ({"env": [{"name": "A"}, {"name": "B"}]}, {"env": [{"name": "A"}]}),
         ({"env": [{"name": "A"}]}, {"env": []}),
         ({"limits": {"cpu": "0.5"}}, {"limits": {"cpu": "501m"}}),
         ({"a": {"b": 1}}, {"a": None}),

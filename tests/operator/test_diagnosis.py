@@ -57,7 +57,7 @@ from tests.operator.builders import crashed, make_pod, waiting
     ],
 )
 def test_each_trouble_has_its_reason_and_the_containers_words(pod, reason, words, permanent):
-    trouble = diagnose([pod], None)
+    trouble = diagnose([pod], None, {})
     assert trouble is not None
     assert (trouble.reason, trouble.message, trouble.permanent) == (reason, words, permanent)
 
@@ -68,7 +68,7 @@ def test_pods_that_are_ready_starting_or_terminating_are_in_no_trouble():
         make_pod("b", containers=[waiting("ContainerCreating")]),
         make_pod("c", terminating=True, containers=[crashed(1, "stopping")]),
     ]
-    assert diagnose(pods, None) is None
+    assert diagnose(pods, None, {}) is None
 
 
 def test_permanent_trouble_comes_first():
@@ -76,7 +76,7 @@ def test_permanent_trouble_comes_first():
         make_pod("a", containers=[waiting("ErrImagePull")]),
         make_pod("b", init_containers=[crashed(3, "refused", name="fetch")]),
     ]
-    trouble = diagnose(pods, None)
+    trouble = diagnose(pods, None, {})
     assert trouble is not None
     assert trouble.permanent
 
@@ -89,7 +89,7 @@ def test_pods_that_cannot_be_created_are_explained_by_their_deployment():
             ]
         }
     }
-    trouble = diagnose([], deployment)
+    trouble = diagnose([], deployment, {})
     assert trouble is not None
     assert (trouble.reason, trouble.message) == (
         reasons.PODS_REFUSED,

@@ -64,7 +64,7 @@ class World:
     def observed(self) -> Observed:
         resource = observe.read_resource(copy.deepcopy(self.resource))
         resolution: Resolution | ResolutionError | None = None
-        if resource.spec is not None:
+        if resource.spec is not None and not resource.invalid:
             resolution = self.resolution_error or self._resolved(resource.spec.model)
             recorded = resource.status.model
             if recorded and recorded.requested == resource.spec.model:
@@ -200,7 +200,7 @@ class World:
         kind, name = body["kind"], body["metadata"]["name"]
         self.writes.append(f"apply {kind}")
         self._serial += 1
-        body["metadata"]["uid"] = f"{kind}-{self._serial}"
+        body["metadata"] |= {"uid": f"{kind}-{self._serial}", "resourceVersion": str(self._serial)}
         if kind == "Service":
             self._check_switch(body)
             self.service = body
@@ -208,7 +208,7 @@ class World:
             self.histories[name] = body
         else:
             live = self.deployments.get(name, {"spec": {"replicas": 1}})
-            body["spec"]["replicas"] = live["spec"]["replicas"]
+            body["spec"]["replicas"] = live["spec"].get("replicas", 1)
             body["status"] = live.get("status", {})
             self.deployments[name] = body
 

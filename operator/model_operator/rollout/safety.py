@@ -9,8 +9,11 @@ def may_take_over(view: View) -> bool:
     """A revision takes over only with all the pods that are asked for, just seen available,
     and with at least as many as the serving revision has ready.
 
-    With `replicas: 0` nothing is asked to serve, and the switch waits until nothing does.
+    With `replicas: 0` nothing is asked to serve, and the switch waits until nothing does. Where
+    something serves that status does not know of, status was lost: nothing moves in that pass.
     """
+    if view.serving and view.recorded_stable is None:
+        return False
     serving_ready = view.size(view.serving).ready if view.serving else 0
     return view.size(view.target).available >= max(view.replicas, serving_ready)
 
@@ -24,3 +27,12 @@ def may_stop(view: View, revision: str, *, due: bool) -> bool:
     if not view.size(revision).ready:
         return due
     return due and view.serving is not None and (view.serving_confirmed or view.replicas == 0)
+
+
+def has_the_cluster_for_itself(view: View, revision: str) -> bool:
+    """No other revision has a pod, an ending one included, or is asked to have one. Only
+    strategy Recreate asks: it trades a gap in serving for never running two at once.
+    """
+    return not any(
+        size.existing or size.desired for other, size in view.sizes.items() if other != revision
+    )

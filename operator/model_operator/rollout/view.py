@@ -21,6 +21,8 @@ class Size:
     """Pods that are ready and not terminating."""
     available: int = 0
     """Of those, the pods that have been ready for minReadySeconds."""
+    existing: int = 0
+    """All its pods, those that are ending included: they hold their node's resources."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class View:
     introduced: str | None = None
     """The revision that the recorded step was introducing."""
     failed: str | None = None
+    paused: bool = False
+    """No step is taken and nothing is promoted; aborting, repairing and scaling go on."""
     trouble: Trouble | None = None
     """What the target's pods suffer from."""
 
@@ -63,14 +67,22 @@ class View:
         """The size of a revision, zero when it has no Deployment."""
         return self.sizes.get(revision, Size())
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the rollout to the target is under way already."""
+        return self.step_index is not None and self.introduced == self.target
+
 
 class State(Enum):
     """Where a rollout stands."""
 
     COMPLETE = "complete"
     SCALING = "scaling"
+    STOPPING = "stopping"
+    """The serving revision ends before the target starts (strategy Recreate)."""
     STARTING = "starting"
     SWITCHED = "switched"
+    PAUSED = "paused"
     FAILED = "failed"
 
 
@@ -83,7 +95,7 @@ class Step:
     serve: str | None
     """The revision that shall have all requests; None leaves the data plane alone."""
     replicas: Mapping[str, int] = field(default_factory=dict)
-    """Wanted pods by revision; a revision that is not named is left alone."""
+    """Wanted pods by revision; a revision that is not named is left alone, and not created."""
     index: int | None = None
     started_at: datetime | None = None
     failed: str | None = None

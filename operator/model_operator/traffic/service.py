@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model_operator import naming, resources
+from model_operator.api import ServiceSettings
 from model_operator.diagnosis import is_ready
 from model_operator.observed import Observed, Resource
 
@@ -18,9 +19,10 @@ Body = dict[str, Any]
 PORTS = ({"name": "http", "port": 80}, {"name": "http-8000", "port": 8000})
 
 
-def service(resource: Resource, revision: str) -> Body:
-    """The endpoint, giving all requests to one revision."""
-    settings = resource.spec.traffic.service if resource.spec else None
+def service(resource: Resource, revision: str, settings: ServiceSettings | None = None) -> Body:
+    """The endpoint, giving all requests to one revision; `settings` instead of the spec's."""
+    if settings is None and resource.spec:
+        settings = resource.spec.traffic.service
     labels = naming.identity_labels(resource.name)
     metadata = resources.metadata(resource, resource.name, labels)
     if settings and settings.annotations:
@@ -35,6 +37,16 @@ def service(resource: Resource, revision: str) -> Body:
             "ports": [{**port, "targetPort": "http", "protocol": "TCP"} for port in PORTS],
         },
     }
+
+
+def settings_of(endpoint: Mapping[str, Any] | None) -> ServiceSettings | None:
+    """The settings that a live endpoint has; None without one."""
+    if endpoint is None:
+        return None
+    return ServiceSettings.model_construct(
+        type=endpoint["spec"].get("type", "ClusterIP"),
+        annotations=endpoint["metadata"].get("annotations"),
+    )
 
 
 def serving_revision(endpoint: Mapping[str, Any] | None) -> str | None:

@@ -1,0 +1,240 @@
+"""Actions: what people ask for beyond the spec, by one annotation. Pure; asked by `decide`.
+
+    cvfactory.dev/action: '{"id": "a1", "verb": "rollback", "revision": "9c1b04aa57"}'
+
+An action acts once: when its id is new, and when `revision` and `step`, where they are given,
+are the current ones. What it did, or why it was refused, stands in status.lastAction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model_operator import api, reasons
+
+ANNOTATION = f"{api.GROUP}/action"
+
+
+class Verb(StrEnum):
+    """What can be asked for."""
+
+    PROMOTE = "promote"
+    ABORT = "abort"
+    RETRY = "retry"
+    RESOLVE = "resolve"
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+class Action(BaseModel):
+    """One action as it was asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(strict=True, min_length=1, max_length=128)
+    verb: Verb
+    revision: str | None = Field(default=None, strict=True)
+    step: int | None = Field(default=None, strict=True)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An annotation that is not an action."""
+
+    id: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What was asked for beyond the spec and is still in force; all of it is kept in status."""
+
+    failed: str | None = None
+    """A revision that is not tried again."""
+    failure: api.FailureStatus | None = None
+    """Why, where an action said so."""
+    rollback_to: str | None = None
+    held_pause: api.HeldPause | None = None
+    last_action_id: str | None = None
+    last_action: api.ActionStatus | None = None
+
+    def pause_at(self, generation: int) -> bool | None:
+        """What an action said about pausing, which holds until the next generation."""
+        held = self.held_pause
+        return held.paused if held and held.generation == generation else None
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What an action is judged by."""
+
+    generation: int
+    wanted: str | None
+    """The revision that the spec means."""
+    serving: str | None
+    step_index: int | None
+    kept: Collection[str] = ()
+    """Revisions that have a record."""
+    resolving: str = ""
+    """Why spec.model could not be resolved anew; empty when it could, or need not be."""
+    resolving_delayed: bool = False
+    """The registry may answer later."""
+
+
+class _Refused(Exception):
+    """Carries the sentence that status.lastAction shows."""
+
+
+def pending(body: Mapping[str, Any], last_action_id: str | None) -> Action | Unreadable | None:
+    """The action that the resource's annotation asks for; None when it was looked at before."""
+    text = (body["metadata"].get("annotations") or {}).get(ANNOTATION)
+    if not text:
+        return None
+    action = _read(text)
+    return None if action.id == last_action_id else action
+
+
+def wants_resolving(body: Mapping[str, Any], last_action_id: str | None) -> bool:
+    """Whether spec.model is to be resolved although it has not changed."""
+    action = pending(body, last_action_id)
+    return isinstance(action, Action) and action.verb is Verb.RESOLVE
+
+
+def _read(text: str) -> Action | Unreadable:
+    try:
+        return Action.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        member = "".join(f".{part}" for part in first["loc"])
+        words = f"the annotation {ANNOTATION} cannot be read{member and ': '}{member[1:]}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return Unreadable(digest[:16], f"{words}: {first['msg']}")
+
+
+def recorded_orders(status: api.ModelDeploymentStatus, wanted: str | None) -> Orders:
+    """What is in force by the last status. A failed revision and a rollback are forgotten when
+    the spec means another revision.
+    """
+    forgotten = wanted is not None and wanted != status.failed_revision
+    return Orders(
+        failed=None if forgotten else status.failed_revision,
+        rollback_to=None if forgotten else status.rollback_to,
+        held_pause=status.held_pause,
+        last_action_id=status.last_action_id,
+        last_action=status.last_action,
+    )
+
+
+def obey(action: Action | Unreadable | None, orders: Orders, situation: Situation) -> Orders:
+    """The orders after the action; one that has to wait for the registry is left pending."""
+    if action is None:
+        return orders
+    if isinstance(action, Unreadable):
+        return _answered(orders, situation, action.id, "", accepted=False, message=action.problem)
+    if action.verb is Verb.RESOLVE and situation.resolving_delayed:
+        return orders
+    try:
+        orders, message = _HANDLERS[action.verb](action, orders, situation)
+    except _Refused as refusal:
+        accepted, message = False, str(refusal)
+    else:
+        accepted = True
+    return _answered(orders, situation, action.id, action.verb, accepted=accepted, message=message)
+
+
+def _answered(
+    orders: Orders, situation: Situation, identity: str, verb: str, *, accepted: bool, message: str
+) -> Orders:
+    answer = api.ActionStatus(
+        verb=verb, generation=situation.generation, accepted=accepted, message=message
+    )
+    return replace(orders, last_action_id=identity, last_action=answer)
+
+
+_Handled = tuple[Orders, str]
+
+
+def _promote(_action: Action, _orders: Orders, _situation: Situation) -> _Handled:
+    raise _Refused("nothing waits for a promotion: strategies Standard and Recreate need none")
+
+
+def _abort(action: Action, orders: Orders, situation: Situation) -> _Handled:
+    wanted = situation.wanted
+    if wanted is None or wanted in (situation.serving, orders.failed):
+        raise _Refused("nothing to abort: no revision is being introduced")
+    if situation.serving is None:
+        raise _Refused("nothing to go back to: no revision has served yet")
+    _must_be_current(action, wanted, situation.step_index)
+    words = f"aborted by action {action.id}"
+    failure = api.FailureStatus(revision=wanted, reason=reasons.ABORTED, message=words)
+    return replace(orders, failed=wanted, failure=failure), f"aborted revision {wanted}"
+
+
+def _retry(action: Action, orders: Orders, situation: Situation) -> _Handled:
+    if orders.failed is None:
+        raise _Refused("nothing to retry: no revision has failed")
+    _must_be_current(action, orders.failed, situation.step_index)
+    again = f"revision {orders.failed} is tried again"
+    return replace(orders, failed=None, rollback_to=None), again
+
+
+def _resolve(_action: Action, orders: Orders, situation: Situation) -> _Handled:
+    if situation.resolving:
+        raise _Refused(situation.resolving)
+    return orders, "spec.model was resolved anew"
+
+
+def _rollback(action: Action, orders: Orders, situation: Situation) -> _Handled:
+    if action.revision is None:
+        raise _Refused("name the revision to go back to: kubectl get controllerrevisions")
+    if action.revision not in situation.kept:
+        raise _Refused(f"revision {action.revision} is not kept: there is no such record")
+    if situation.wanted is None:
+        raise _Refused("it is not known which revision the spec means")
+    if action.revision == situation.wanted:
+        hint = ": ask for retry" if orders.failed == situation.wanted else ""
+        raise _Refused(f"revision {action.revision} is what the spec means{hint}")
+    words = f"rolled back to revision {action.revision} by action {action.id}"
+    failure = api.FailureStatus(
+        revision=situation.wanted, reason=reasons.ROLLED_BACK, message=words
+    )
+    return (
+        replace(orders, failed=situation.wanted, failure=failure, rollback_to=action.revision),
+        f"going back to revision {action.revision}; git still asks for {situation.wanted}",
+    )
+
+
+def _pause(_action: Action, orders: Orders, situation: Situation) -> _Handled:
+    held = api.HeldPause(paused=True, generation=situation.generation)
+    return replace(orders, held_pause=held), "paused until resumed, or until the spec changes"
+
+
+def _resume(_action: Action, orders: Orders, situation: Situation) -> _Handled:
+    held = api.HeldPause(paused=False, generation=situation.generation)
+    return replace(orders, held_pause=held), "resumed"
+
+
+def _must_be_current(action: Action, revision: str, step_index: int | None) -> None:
+    if action.revision not in (None, revision):
+        raise _Refused(f"revision {action.revision} is not the current one: that is {revision}")
+    if action.step not in (None, step_index):
+        current = "there is none" if step_index is None else f"that is {step_index}"
+        raise _Refused(f"step {action.step} is not the current one: {current}")
+
+
+_HANDLERS: Mapping[Verb, Callable[[Action, Orders, Situation], _Handled]] = {
+    Verb.PROMOTE: _promote,
+    Verb.ABORT: _abort,
+    Verb.RETRY: _retry,
+    Verb.RESOLVE: _resolve,
+    Verb.ROLLBACK: _rollback,
+    Verb.PAUSE: _pause,
+    Verb.RESUME: _resume,
+}

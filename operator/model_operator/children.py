@@ -1,0 +1,138 @@
+"""The writes that make the children what they should be. Pure; asked by `decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model_operator import canonical, naming, resources
+from model_operator.observed import Observed
+from model_operator.plan import Delete, Replacement, Scale
+from model_operator.revisions import RevisionRecord
+from model_operator.rollout.view import Step
+from model_operator.traffic import service
+
+Body = Mapping[str, Any]
+
+POD_SPEC = ("spec", "template", "spec")
+
+
+@dataclass(frozen=True)
+class Children:
+    """The writes of one pass; nothing for children that are what they should be."""
+
+    observed: Observed
+    records: Mapping[str, RevisionRecord]
+    target: RevisionRecord | None
+    serving: RevisionRecord | None
+    step: Step | None
+
+    def applies(self) -> Iterator[Body]:
+        """Records first, then Deployments, then the endpoint: a rollout's commit comes last."""
+        for record in self._wanted_records():
+            frozen = self.observed.records.get(record.revision)
+            if frozen is None or frozen.number != record.number:
+                yield resources.controller_revision(self.observed.resource, record)
+        for body, live in self._deployments():
+            if not _is_unchanged(body, live):
+                yield _on_what_was_seen(body, live)
+        endpoint, live = self._endpoint(), self.observed.service
+        if endpoint and not _is_unchanged(endpoint, live):
+            yield _on_what_was_seen(endpoint, live)
+
+    def replacements(self) -> Iterator[Replacement]:
+        """Pod templates in which somebody else has set something. An apply could not remove it."""
+        for body, live in self._deployments():
+            pod_spec = body["spec"]["template"]["spec"]
+            if live and canonical.others_own(pod_spec, live, naming.MANAGER, POD_SPEC):
+                metadata = live["metadata"]
+                yield Replacement(
+                    "Deployment", metadata["name"], metadata["resourceVersion"], POD_SPEC, pod_spec
+                )
+
+    def scales(self) -> Iterator[Scale]:
+        """Replica counts that differ. A Deployment that this pass creates has one pod."""
+        applied = {body["metadata"]["name"] for body in self.applies()}
+        for revision, replicas in self._wanted_replicas().items():
+            deployment = self.observed.deployments.get(revision)
+            current = deployment["spec"].get("replicas", 1) if deployment else 1
+            if current == replicas:
+                continue
+            name = naming.revision_child(self.observed.resource.name, revision)
+            metadata = deployment["metadata"] if deployment else {}
+            version = None if name in applied else metadata.get("resourceVersion")
+            yield Scale(name, replicas, uid=metadata.get("uid"), resource_version=version)
+
+    def deletes(self) -> Iterator[Delete]:
+        """Retired revisions beyond revisionHistoryLimit, the oldest first; never one with pods."""
+        spec = self.observed.resource.spec
+        if spec is None or self.target is None:
+            return
+        kept = {record.revision for record in (self.target, self.serving) if record}
+        retired = sorted(
+            (record for record in self.observed.records.values() if record.revision not in kept),
+            key=lambda record: record.number,
+        )
+        for record in retired[: max(0, len(retired) - spec.revision_history_limit)]:
+            deployment = self.observed.deployments.get(record.revision)
+            if self.observed.pods.get(record.revision) or (
+                deployment and deployment["spec"].get("replicas", 1)
+            ):
+                continue
+            name = naming.revision_child(self.observed.resource.name, record.revision)
+            if deployment:
+                yield Delete("Deployment", name, deployment["metadata"]["uid"])
+            yield Delete("ControllerRevision", name, record.uid)
+
+    def _wanted_records(self) -> list[RevisionRecord]:
+        """Every revision that has a Deployment, and those that must have one."""
+        wanted = dict.fromkeys(r for r in self.observed.deployments if r in self.records)
+        if self.serving:
+            wanted[self.serving.revision] = None
+        if self.target and self.step and self.target.revision in self.step.replicas:
+            wanted[self.target.revision] = None
+        return [
+            self.target
+            if self.target and self.target.revision == revision
+            else self.records[revision]
+            for revision in wanted
+        ]
+
+    def _deployments(self) -> Iterator[tuple[Body, Body | None]]:
+        for record in self._wanted_records():
+            body = resources.deployment(self.observed.resource, record)
+            yield body, self.observed.deployments.get(record.revision)
+
+    def _wanted_replicas(self) -> Mapping[str, int]:
+        """By the strategy; undecided, the serving revision keeps the size that is asked for."""
+        if self.step:
+            return self.step.replicas
+        spec = self.observed.resource.spec
+        return {self.serving.revision: spec.replicas} if self.serving and spec else {}
+
+    def _endpoint(self) -> Body | None:
+        revision = self.step.serve if self.step else self.serving and self.serving.revision
+        if not revision:
+            return None
+        resource = self.observed.resource
+        # An invalid spec may have lost its settings: those that clients use now stay.
+        settings = service.settings_of(self.observed.service) if resource.invalid else None
+        return service.service(resource, revision, settings)
+
+
+def _on_what_was_seen(body: Body, live: Body | None) -> Body:
+    """The body, to be applied only to the very object that it was compared with."""
+    if live is None:
+        return body
+    seen = {key: live["metadata"][key] for key in ("uid", "resourceVersion")}
+    return {**body, "metadata": {**body["metadata"], **seen}}
+
+
+def _is_unchanged(wanted: Body, live: Body | None) -> bool:
+    if live is None or not canonical.is_subset(wanted, live):
+        return False
+    if canonical.owns_more(wanted, live, naming.MANAGER):
+        return False
+    selector = wanted["spec"].get("selector")
+    return wanted["kind"] != "Service" or bool(selector == live["spec"].get("selector"))

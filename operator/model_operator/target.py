@@ -1,0 +1,124 @@
+"""Which revision the spec means, and what every revision is made of. Pure; asked by `decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from model_operator import api, reasons, resources, revisions
+from model_operator.errors import ResolutionError
+from model_operator.observed import Observed, Resolution
+from model_operator.revisions import ResolvedModel, RevisionRecord
+from model_operator.traffic import service
+from model_operator.verdict import Verdict
+
+
+def settle_model(observed: Observed) -> tuple[api.ModelStatus | None, Verdict]:
+    """What spec.model stands for. Once resolved, it stays so until spec.model changes."""
+    recorded = observed.resource.status.model
+    match observed.resolution:
+        case Resolution(requested, model):
+            resolved = api.ModelStatus(
+                requested=requested,
+                resolved_uri=model.uri,
+                version=model.version,
+                sha256=model.sha256,
+            )
+            words = f"{requested.uri} is version {model.version}, sha256 {model.sha256}"
+            return resolved, Verdict(True, reasons.RESOLVED, words)
+        case ResolutionError() as error:
+            return recorded, Verdict(False, error.reason, error.message)
+        case _:
+            words = observed.resource.invalid or "spec.model was not looked at"
+            return recorded, Verdict(False, reasons.INVALID_SPEC, words)
+
+
+def wanted_revision(observed: Observed, model: api.ModelStatus | None) -> str | None:
+    """The revision that the spec means; None while that is not known."""
+    resource = observed.resource
+    if resource.invalid or model is None or resource.spec is None:
+        return None
+    if model.requested != resource.spec.model:
+        return None
+    return revisions.revision_id(model.sha256, resource.server)
+
+
+def known_records(
+    observed: Observed, model: api.ModelStatus | None
+) -> Mapping[str, RevisionRecord]:
+    """The frozen records, those that were lost and are read off what runs, and the one that
+    this pass is about to freeze.
+    """
+    fresh = _new_record(observed, model)
+    return {
+        **({fresh.revision: fresh} if fresh else {}),
+        **{record.revision: record for record in _lost_records(observed, model)},
+        **observed.records,
+    }
+
+
+def as_newest(record: RevisionRecord, observed: Observed) -> RevisionRecord:
+    """The record at the head of the history, where a revision that is wanted again belongs."""
+    newest = max((other.number for other in observed.records.values()), default=0)
+    return record if record.number >= newest else replace(record, number=newest + 1)
+
+
+def serving_revision(observed: Observed) -> str | None:
+    """The revision that has all requests: the data plane says it, and where the endpoint is gone,
+    the last status, as long as that revision still runs.
+    """
+    named = service.serving_revision(observed.service)
+    stable = observed.resource.status.stable
+    if named is None and stable is not None and stable.revision in observed.deployments:
+        return stable.revision
+    return named
+
+
+def running_revision(observed: Observed) -> str | None:
+    """Where the rollout that is under way goes, by its record: what counts while it is not known
+    what the spec means. Nothing new is started then.
+    """
+    recorded = observed.resource.status
+    if recorded.current_step_index is not None and recorded.canary is not None:
+        return recorded.canary.revision
+    return serving_revision(observed)
+
+
+def _lost_records(observed: Observed, model: api.ModelStatus | None) -> Iterator[RevisionRecord]:
+    """Revisions that run without a record: what they were made of is what runs."""
+    recorded = observed.resource.status
+    known = {r.revision: r for r in (recorded.stable, recorded.canary) if r and r.sha256}
+    for revision, deployment in observed.deployments.items():
+        if revision in observed.records:
+            continue
+        if (told := known.get(revision)) and told.resolved_uri and told.version and told.sha256:
+            resolved = ResolvedModel(told.resolved_uri, told.version, told.sha256)
+        elif model and revisions.revision_id(model.sha256, observed.resource.server) == revision:
+            resolved = ResolvedModel(model.resolved_uri, model.version, model.sha256)
+        else:
+            continue
+        yield RevisionRecord(
+            revision=revision,
+            number=_next_number(observed),
+            model=resolved,
+            pod_template=deployment["spec"]["template"],
+        )
+
+
+def _next_number(observed: Observed) -> int:
+    return 1 + max((record.number for record in observed.records.values()), default=0)
+
+
+def _new_record(observed: Observed, model: api.ModelStatus | None) -> RevisionRecord | None:
+    """The record of the revision that the spec means, rendered anew; None if it means none."""
+    resource = observed.resource
+    revision = wanted_revision(observed, model)
+    if revision is None or model is None or resource.spec is None:
+        return None
+    resolved = ResolvedModel(model.resolved_uri, model.version, model.sha256)
+    return RevisionRecord(
+        revision=revision,
+        number=_next_number(observed),
+        model=resolved,
+        pod_template=resources.pod_template(resource, resource.spec, resolved, observed.defaults),
+    )
