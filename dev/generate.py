@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,52 @@ def chart_copy(definition: dict[str, Any]) -> dict[str, Any]:
     return definition | {"metadata": metadata}
 
 
+def helm_choice(condition: str, then: str, otherwise: str) -> str:
+    r"""A template that renders to one text or the other, with their common lines written once.
+
+    >>> print(helm_choice(".x", "a\nb\n", "a\nc\n"), end="")
+    a
+    {{- if .x }}
+    b
+    {{- else }}
+    c
+    {{- end }}
+    """
+    first, second = then.splitlines(keepends=True), otherwise.splitlines(keepends=True)
+    lines: list[str] = []
+    matcher = difflib.SequenceMatcher(a=first, b=second, autojunk=False)
+    for change, start, end, other_start, other_end in matcher.get_opcodes():
+        if change == "equal":
+            lines += first[start:end]
+        elif start == end:
+            lines += [f"{{{{- if not ({condition}) }}}}\n", *second[other_start:other_end], END]
+        else:
+            lines += [f"{{{{- if {condition} }}}}\n", *first[start:end]]
+            if other_start != other_end:
+                lines += ["{{- else }}\n", *second[other_start:other_end]]
+            lines.append(END)
+    return "".join(lines)
+
+
+END = "{{- end }}\n"
+KNOWS_CEL = 'semverCompare ">=1.25-0" .Capabilities.KubeVersion.Version'
+
+
+def chart_template() -> str:
+    """The chart's CRD for every API server: rules in CEL where it knows them."""
+    return helm_choice(
+        KNOWS_CEL,
+        as_yaml(chart_copy(crd.custom_resource_definition(cel=True))),
+        as_yaml(chart_copy(crd.custom_resource_definition(cel=False))),
+    )
+
+
 def generated() -> dict[Path, str]:
     """All generated files with their contents."""
-    definition = crd.custom_resource_definition()
     return {
-        ROOT / "crds/modeldeployments.cvfactory.dev.yaml": HEADER + as_yaml(definition),
-        ROOT / "charts/cv-factory/templates/crd.yaml": HEADER + as_yaml(chart_copy(definition)),
+        ROOT / "crds/modeldeployments.cvfactory.dev.yaml": HEADER
+        + as_yaml(crd.custom_resource_definition(cel=True)),
+        ROOT / "charts/cv-factory/templates/crd.yaml": HEADER + chart_template(),
     }
 
 

@@ -3,13 +3,18 @@
 A CRD's schema must be structural: no references, no null types, no `additionalProperties: false`
 (unknown fields are refused by kubectl and by servers with field validation, and pruned
 elsewhere). https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
+
+There are two of it: with the rules of `rules` in CEL, for Kubernetes 1.25 and later, and without
+them, since older API servers refuse the keyword.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from model_operator import api
+from model_operator import api, rules
+from model_operator.rules import Rule
 
 Schema = dict[str, Any]
 
@@ -29,7 +34,10 @@ PRINTER_COLUMNS: tuple[Schema, ...] = (
     {"name": "Weight", "type": "string", "jsonPath": ".status.traffic[*].actualWeight"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Message", "type": "string", "jsonPath": ".status.message"},
+    {"name": "Replicas", "type": "integer", "jsonPath": ".status.replicas", "priority": 1},
+    {"name": "Provider", "type": "string", "jsonPath": ".spec.traffic.provider", "priority": 1},
     {"name": "Stable", "type": "string", "jsonPath": ".status.stable.revision", "priority": 1},
+    {"name": "Canary", "type": "string", "jsonPath": ".status.canary.revision", "priority": 1},
     {"name": "Digest", "type": "string", "jsonPath": ".status.stable.sha256", "priority": 1},
     {"name": "URL", "type": "string", "jsonPath": ".status.url", "priority": 1},
 )
@@ -84,9 +92,30 @@ def schema_of(model: type[api.ApiType]) -> Schema:
     return structural(schema, schema.get("$defs", {}))
 
 
-def custom_resource_definition() -> Schema:
-    """The whole definition, ready to be applied."""
-    root: Schema = {
+def node_at(root: Schema, path: str) -> Schema:
+    """The schema of the values at a rule's path."""
+    node = root
+    for part in path.split(".") if path else ():
+        node = node["properties"][part.removesuffix("[]")]
+        if part.endswith("[]"):
+            node = node["items"]
+    return node
+
+
+def add_rules(root: Schema, table: Sequence[Rule], *, cel: bool) -> None:
+    """Puts every rule to its path: its expression, or what stands in for it."""
+    for rule in table:
+        node = node_at(root, rule.path)
+        if cel:
+            validation = {"rule": rule.cel, "message": rule.sentence}
+            node.setdefault("x-kubernetes-validations", []).append(validation)
+        else:
+            node.update(rule.without_cel)
+
+
+def root_schema() -> Schema:
+    """The schema of the whole resource, without rules."""
+    return {
         "type": "object",
         "description": "One computer-vision model, live on this cluster: which version of which "
         "model, on how many pods, and how the next version takes over.",
@@ -96,18 +125,23 @@ def custom_resource_definition() -> Schema:
             "kind": {"type": "string"},
             "metadata": {
                 "type": "object",
-                "properties": {
-                    "name": {
-                        "type": "string",
-                        "maxLength": api.NAME_MAX_LENGTH,
-                        "pattern": r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
-                    }
-                },
+                # What Kubernetes allows; the rule for a name is stricter and has a sentence.
+                "properties": {"name": {"type": "string", "maxLength": 253}},
             },
             "spec": schema_of(api.ModelDeploymentSpec),
             "status": schema_of(api.ModelDeploymentStatus),
         },
     }
+
+
+def custom_resource_definition(*, cel: bool = False, table: Sequence[Rule] = rules.ALL) -> Schema:
+    """The whole definition, ready to be applied.
+
+    Without `cel` every API server from 1.20 on takes it. It then refuses what types, ranges and
+    patterns can say; the operator says the rest.
+    """
+    root = root_schema()
+    add_rules(root, table, cel=cel)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -121,7 +155,7 @@ def custom_resource_definition() -> Schema:
                 "plural": api.PLURAL,
                 "singular": api.KIND.lower(),
                 "shortNames": ["md"],
-                "categories": ["all"],
+                "categories": ["all", "cvfactory"],
             },
             "versions": [
                 {

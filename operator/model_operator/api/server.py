@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from model_operator.api.base import ApiType, Label, Needs, PodFragment, SecretReference
 
@@ -104,8 +104,8 @@ class ServerSpec(ApiType):
     pod_labels: dict[str, Label] | None = Field(
         default=None,
         max_length=64,
-        description="More labels for the pods. Keys of cvfactory.dev and of app.kubernetes.io are "
-        "the operator's, app.kubernetes.io/version, /component and /part-of excepted.",
+        description="More labels for the pods. app.kubernetes.io/name, /instance and /managed-by "
+        "and all of cvfactory.dev are the operator's.",
     )
     pod_annotations: dict[str, str] | None = Field(
         default=None, description="More annotations for the pods."
@@ -115,11 +115,3 @@ class ServerSpec(ApiType):
         description="How long a pod goes on answering after it was told to stop, so that clients "
         "and nodes can notice. Default: 15. 0 loses requests.",
     )
-
-    @field_validator("env")
-    @classmethod
-    def _is_not_reserved(cls, env: list[PodFragment] | None) -> list[PodFragment] | None:
-        for item in env or ():
-            if item.get("name") in RESERVED_ENVIRONMENT:
-                raise ValueError(f"{item['name']} is set by the operator: leave it out")
-        return env
