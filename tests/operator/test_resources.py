@@ -107,9 +107,10 @@ def test_every_variable_of_the_operators_own_is_reserved_and_may_not_be_set():
     assert set(plain) == api.RESERVED_ENVIRONMENT
     for name in plain:
         body = make_model_deployment().server(env=[{"name": name, "value": "mine"}]).build()
-        assert observe.read_resource(body).invalid == (
-            f"spec.server.env: {name} is set by the operator: leave it out"
-        )
+        sentence = observe.read_resource(body).invalid
+        assert sentence
+        assert sentence.startswith("spec.server.env[0]: ")
+        assert name in sentence
 
 
 @pytest.mark.parametrize(("asked", "drain"), [(None, 15), (0, 0), (60, 60)])
@@ -122,12 +123,21 @@ def test_a_pod_may_take_as_long_to_end_as_it_drains_and_answers_and_five_seconds
     assert pod["spec"]["terminationGracePeriodSeconds"] == drain + timeout + 5
 
 
-def test_labels_that_a_user_adds_to_pods_cannot_take_them_away_from_their_revision():
-    labels = {naming.OWNER_LABEL: "x", naming.REVISION_LABEL: "y", "team": "vision"}
-    deployment = children(make_model_deployment().server(podLabels=labels))["Deployment"]
+def test_a_users_labels_are_added_to_the_pods():
+    deployment = children(make_model_deployment().server(podLabels={"team": "vision"}))[
+        "Deployment"
+    ]
     found = deployment["spec"]["template"]["metadata"]["labels"]
     assert found["team"] == "vision"
     assert deployment["spec"]["selector"]["matchLabels"].items() <= found.items()
+
+
+@pytest.mark.parametrize("label", naming.revision_labels("cats-dogs", "9c1b04aa57"))
+def test_labels_that_would_take_pods_away_from_their_revision_are_refused(label):
+    body = make_model_deployment().server(podLabels={label: "x"}).build()
+    sentence = observe.read_resource(body).invalid
+    assert sentence
+    assert sentence.startswith("spec.server.podLabels: ")
 
 
 # --- all children ----------------------------------------------------------------------------
@@ -193,7 +203,7 @@ ELSEWHERE = st.fixed_dictionaries(
     optional={
         "replicas": st.integers(0, 1000),
         "minReadySeconds": st.integers(0, 600),
-        "progressDeadlineSeconds": st.integers(1, 86_400),
+        "progressDeadlineSeconds": st.integers(601, 86_400),
         "revisionHistoryLimit": st.integers(0, 100),
         "strategy": st.fixed_dictionaries({"scaleDownDelaySeconds": st.integers(20, 86_400)}),
         "traffic": st.fixed_dictionaries(
@@ -229,7 +239,11 @@ SERVERS = st.fixed_dictionaries(
     optional={
         "image": st.sampled_from(["a:1", "a:2"]),
         "drainSeconds": st.integers(0, 3),
-        "env": st.lists(st.fixed_dictionaries({"name": st.sampled_from("AB")}), min_size=1),
+        "env": st.lists(
+            st.fixed_dictionaries({"name": st.sampled_from("AB")}),
+            min_size=1,
+            unique_by=lambda variable: variable["name"],
+        ),
         "podLabels": st.dictionaries(st.sampled_from("ab"), st.sampled_from("xy"), min_size=1),
     },
 )
