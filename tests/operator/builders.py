@@ -49,6 +49,12 @@ class ModelDeploymentBuilder:
     def server(self, **fields: Any) -> Self:
         return self._with(server=fields)
 
+    def strategy(self, kind: str, **fields: Any) -> Self:
+        return self._with(strategy={"type": kind, **fields})
+
+    def paused(self) -> Self:
+        return self._with(paused=True)
+
     def spec(self, **fields: Any) -> Self:
         return self._with(**fields)
 

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_operator.canonical import digest, is_subset, owns_more, quantity, without_nulls
+from model_operator.canonical import (
+    digest,
+    is_subset,
+    others_own,
+    owns_more,
+    quantity,
+    without_nulls,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -82,3 +89,27 @@ def _live(fields: dict) -> dict:
 def test_a_field_that_was_applied_and_is_not_wanted_any_more_is_noticed(fields, wanted, more):
     assert owns_more(wanted, _live(fields), "us") is more
     assert not owns_more(wanted, _live(fields), "somebody else")
+
+
+def managed(manager: str, fields: dict) -> dict:
+    entry = {"manager": manager, "operation": "Update", "fieldsV1": fields}
+    return {"metadata": {"managedFields": [entry]}}
+
+
+SIDECAR = {"f:spec": {"f:containers": {'k:{"name":"sidecar"}': {".": {}, "f:image": {}}}}}
+IMAGE = {"f:spec": {"f:containers": {'k:{"name":"server"}': {"f:image": {}}}}}
+POD = {"containers": [{"name": "server", "image": "a"}]}
+
+
+@pytest.mark.parametrize(
+    ("manager", "fields", "expected"),
+    [
+        ("kubectl-edit", SIDECAR, True),
+        ("kubectl-edit", {"f:spec": {"f:hostNetwork": {}}}, True),
+        ("kubectl-edit", IMAGE, False),
+        ("kubectl-edit", {"f:metadata": {"f:annotations": {}}}, False),
+        ("us", SIDECAR, False),
+    ],
+)
+def test_what_others_have_set_is_seen_by_its_owner(manager: str, fields: dict, expected: bool):
+    assert others_own(POD, managed(manager, fields), "us", ("spec",)) is expected

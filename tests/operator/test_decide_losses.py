@@ -136,3 +136,29 @@ def test_a_refused_child_does_not_keep_what_serves_from_being_repaired(live: Wor
         (deployment["metadata"]["name"], 3)
     ]
     assert plan.back_off
+
+
+def test_a_version_that_is_wanted_again_moves_to_the_head_of_the_history(live: World):
+    for version in (2, 1, 3):
+        live.edit(make_model_deployment().version(version))
+        live.settle()
+    numbers = {
+        history["data"]["version"]: history["revision"] for history in live.histories.values()
+    }
+    assert sorted(numbers, key=numbers.__getitem__) == ["2", "1", "3"]
+    live.edit(make_model_deployment().version(3).spec(revisionHistoryLimit=1))
+    live.settle()
+    assert set(live.replicas_by_version()) == {"1", "3"}, "the one that served last is kept"
+
+
+def test_nothing_moves_in_the_pass_that_finds_its_status_lost(live: World):
+    live.edit(make_model_deployment().version(2))
+    live.one_pass()
+    live.play_pods()
+    live.lose_status()
+    live.writes.clear()
+    live.one_pass()
+    assert live.writes == ["status"]
+    assert live.serving_version() == "1"
+    live.settle()
+    assert live.serving_version() == "2"

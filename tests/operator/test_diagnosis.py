@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_operator import reasons
-from model_operator.diagnosis import diagnose, is_ready
+from model_operator.diagnosis import diagnose, is_ready, runs_unready
 from tests.operator.builders import crashed, make_pod, waiting
 
 
@@ -100,3 +100,26 @@ def test_pods_that_cannot_be_created_are_explained_by_their_deployment():
 def test_a_terminating_pod_is_not_ready():
     assert is_ready(make_pod(ready=True))
     assert not is_ready(make_pod(ready=True, terminating=True))
+
+
+def test_a_server_that_runs_without_being_ready_is_told_with_its_probes_answer():
+    pod = make_pod(containers=[{"name": "server", "state": {"running": {}}}])
+    pod["metadata"]["uid"] = "u1"
+    answer = "Readiness probe failed: HTTP probe failed with statuscode: 503"
+    trouble = diagnose([pod], None, {"u1": answer})
+    assert trouble is not None
+    assert (trouble.reason, trouble.permanent) == (reasons.NOT_READY, False)
+    assert trouble.message.endswith(answer)
+    assert diagnose([pod], None, {"another": answer}) is None
+
+
+@pytest.mark.parametrize(
+    ("container", "ready", "expected"),
+    [
+        ({"state": {"running": {}}}, False, True),
+        ({"state": {"running": {}}}, True, False),
+        ({"state": {"waiting": {"reason": "CrashLoopBackOff"}}}, False, False),
+    ],
+)
+def test_probes_are_asked_about_only_where_everything_runs(container, ready, expected):
+    assert runs_unready(make_pod(ready=ready, containers=[container])) is expected

@@ -7,17 +7,19 @@ time and by hand, and checks the invariants of every rollout at each write.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from model_operator import naming, observe
+from model_operator import actions, naming, observe
 from model_operator.api import ModelSource
 from model_operator.decide import decide
 from model_operator.diagnosis import is_ready
 from model_operator.errors import ResolutionError
-from model_operator.observed import Defaults, Observed, Resolution
+from model_operator.observed import Defaults, Observed, Resolution, Resource
 from model_operator.plan import Delete, Plan
 from model_operator.revisions import ResolvedModel
 from tests.operator.builders import ModelDeploymentBuilder, digest_of, make_pod
@@ -40,6 +42,8 @@ class World:
         self.pods: dict[str, dict[str, Any]] = {}
         self.foreign: list[dict[str, Any]] = []
         self.resolution_error: ResolutionError | None = None
+        self.registered_digest: str | None = None
+        """What the registry says now, whatever the version; None: a digest for each version."""
         self.container: Callable[[str], dict[str, Any] | None] = lambda revision: None
         self.endpoint_lags = False
         """The endpoint does not list its pods yet."""
@@ -53,6 +57,17 @@ class World:
         self.resource["spec"] = resource.build()["spec"]
         self.resource["metadata"]["generation"] += 1
 
+    def act(self, verb: str, **members: Any) -> dict[str, Any]:
+        """Asks for an action, makes a pass, and returns what became of it."""
+        self._serial += 1
+        action = {"id": f"a{self._serial}", "verb": verb, **members}
+        annotations = self.resource["metadata"].setdefault("annotations", {})
+        annotations["cvfactory.dev/action"] = json.dumps(action)
+        self.one_pass()
+        answer: dict[str, Any] = self.status["lastAction"]
+        assert self.status["lastActionId"] == action["id"]
+        return answer
+
     def lose_status(self) -> None:
         self.resource.pop("status", None)
 
@@ -65,13 +80,7 @@ class World:
         resource = observe.read_resource(copy.deepcopy(self.resource))
         resolution: Resolution | ResolutionError | None = None
         if resource.spec is not None and not resource.invalid:
-            resolution = self.resolution_error or self._resolved(resource.spec.model)
-            recorded = resource.status.model
-            if recorded and recorded.requested == resource.spec.model:
-                resolution = Resolution(
-                    recorded.requested,
-                    ResolvedModel(recorded.resolved_uri, recorded.version, recorded.sha256),
-                )
+            resolution = self._resolution(resource)
         ready = [pod["metadata"] for pod in self.serving_pods() if is_ready(pod)]
         listed = [] if self.endpoint_lags else ready
         addresses = [{"targetRef": {"name": metadata["name"]}} for metadata in listed]
@@ -121,6 +130,14 @@ class World:
         raise AssertionError(f"not settled: {self.resource.get('status', {}).get('message')}")
 
     # --- what the controllers and the kubelet do -----------------------------------------
+
+    def version_revision(self, version: str) -> str:
+        """The revision of a version that has a record."""
+        return next(
+            history["metadata"]["labels"][naming.REVISION_LABEL]
+            for history in self.histories.values()
+            if history["data"]["version"] == version
+        )
 
     def play_pods(self) -> bool:
         """Makes the pods of every Deployment what its replicas say; True if any changed."""
@@ -191,10 +208,24 @@ class World:
 
     # --- the API server ------------------------------------------------------------------
 
+    def _resolution(self, resource: Resource) -> Resolution | ResolutionError:
+        """As `observe.resolve` does it, with a registry that knows every version."""
+        assert resource.spec is not None
+        known, requested = None, resource.spec.model
+        recorded = resource.status.model
+        if recorded and recorded.requested == requested:
+            model = ResolvedModel(recorded.resolved_uri, recorded.version, recorded.sha256)
+            known = Resolution(requested, model)
+        if known and not actions.wants_resolving(resource.body, resource.status.last_action_id):
+            return known
+        if self.resolution_error:
+            return replace(known, refused=self.resolution_error) if known else self.resolution_error
+        return self._resolved(requested)
+
     def _resolved(self, source: ModelSource) -> Resolution:
         version = source.uri.rsplit("/", 1)[1]
-        model = ResolvedModel(source.uri, version, source.sha256 or digest_of(version))
-        return Resolution(source, model)
+        digest = source.sha256 or self.registered_digest or digest_of(version)
+        return Resolution(source, ResolvedModel(source.uri, version, digest))
 
     def _apply(self, body: dict[str, Any]) -> None:
         kind, name = body["kind"], body["metadata"]["name"]
@@ -239,10 +270,19 @@ class World:
                 f"traffic to {ready} ready pods, {wanted} wanted, {serving} serve"
             )
 
+    def _check_alone(self, revision: str, replicas: int) -> None:
+        others = [pod for pod in self.pods.values() if pod not in self.pods_of(revision)]
+        if replicas and others and not self.pods_of(revision):
+            raise InvariantBroken(f"{revision} starts beside {len(others)} pods of others")
+
     def _scale(self, name: str, replicas: int) -> None:
         self.writes.append("scale")
         deployment = self.deployments[name]
         revision = deployment["metadata"]["labels"][naming.REVISION_LABEL]
-        if revision == self.serving() and replicas < self.resource["spec"].get("replicas", 1):
+        recreates = self.resource["spec"].get("strategy", {}).get("type") == "Recreate"
+        wanted = self.resource["spec"].get("replicas", 1)
+        if recreates:
+            self._check_alone(revision, replicas)
+        elif revision == self.serving() and isinstance(wanted, int) and 0 <= replicas < wanted:
             raise InvariantBroken(f"{name} serves and is scaled to {replicas}")
         deployment["spec"]["replicas"] = replicas

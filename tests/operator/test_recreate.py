@@ -1,0 +1,105 @@
+"""Strategy Recreate: never two revisions at once, and the gap is admitted."""
+
+from __future__ import annotations
+
+import pytest
+
+from model_operator import reasons
+from tests.operator.builders import crashed, make_model_deployment
+from tests.operator.world import World
+
+FIRST = make_model_deployment().strategy("Recreate")
+SECOND = FIRST.version(2)
+
+
+@pytest.fixture
+def alone() -> World:
+    """Version 1 serves with three pods under strategy Recreate."""
+    world = World(FIRST)
+    world.settle()
+    return world
+
+
+def test_a_first_version_becomes_healthy(alone: World):
+    assert alone.status["phase"] == "Healthy"
+    assert alone.replicas_by_version() == {"1": 3}
+
+
+def test_the_old_pods_have_ended_before_the_first_new_one_is_asked_for(alone: World):
+    alone.edit(SECOND)
+    alone.one_pass()
+    assert alone.replicas_by_version() == {"1": 0}
+    assert alone.condition("Progressing") == ("True", reasons.STOPPING)
+    alone.one_pass()
+    assert alone.replicas_by_version() == {"1": 0}, "the old pods are still there"
+    alone.play_pods()
+    alone.one_pass()
+    assert alone.replicas_by_version() == {"1": 0, "2": 3}
+    alone.settle()
+    assert alone.serving_version() == "2"
+    assert alone.status["phase"] == "Healthy"
+
+
+def test_the_gap_is_admitted(alone: World):
+    alone.edit(SECOND)
+    alone.one_pass()
+    alone.play_pods()
+    alone.one_pass()
+    assert alone.condition("Available") == ("False", reasons.RECREATING)
+    assert "nothing serves" in alone.status["message"]
+    assert alone.condition("Ready") == ("False", reasons.STARTING)
+
+
+def test_where_the_new_revision_fails_the_old_one_starts_again(alone: World):
+    alone.container = lambda revision: (
+        crashed(3, "digest mismatch", name="fetch") if alone.version_of(revision) == "2" else None
+    )
+    alone.edit(SECOND)
+    alone.settle()
+    assert alone.serving_version() == "1"
+    assert alone.replicas_by_version() == {"1": 3, "2": 0}
+    assert alone.condition("Available") == ("True", reasons.SERVING)
+    assert alone.condition("Ready") == ("False", reasons.ROLLED_BACK)
+    assert alone.condition("Stalled") == ("True", reasons.MODEL_REFUSED)
+
+
+def test_going_back_in_the_middle_starts_the_old_revision_when_the_new_pods_have_ended(
+    alone: World,
+):
+    alone.edit(SECOND)
+    for _ in range(3):
+        alone.one_pass()
+        alone.play_pods()
+    alone.edit(FIRST)
+    alone.settle()
+    assert alone.serving_version() == "1"
+    assert {v: n for v, n in alone.replicas_by_version().items() if n} == {"1": 3}
+    assert alone.status["phase"] == "Healthy"
+
+
+def test_a_pause_before_the_first_step_stops_nothing(alone: World):
+    alone.edit(SECOND.paused())
+    alone.settle()
+    assert alone.replicas_by_version() == {"1": 3}
+    assert alone.condition("Available")[0] == "True"
+    assert alone.status["phase"] == "Paused"
+
+
+def test_an_abort_in_the_gap_brings_the_old_revision_back(alone: World):
+    alone.edit(SECOND)
+    alone.one_pass()
+    alone.play_pods()
+    alone.one_pass()
+    assert alone.act("abort")["accepted"]
+    alone.settle()
+    assert alone.serving_version() == "1"
+    assert alone.replicas_by_version() == {"1": 3, "2": 0}
+
+
+def test_a_change_of_strategy_in_the_middle_of_a_rollout_ends_well(alone: World):
+    alone.edit(SECOND)
+    alone.one_pass()
+    alone.edit(make_model_deployment().version(2))
+    alone.settle()
+    assert alone.serving_version() == "2"
+    assert alone.status["phase"] == "Healthy"
