@@ -1,0 +1,96 @@
+"""One process of the operator, as a user starts it: started, killed, started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+ENDING_SECONDS = 20.0
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's, with none of the operator's settings and no pod's service account."""
+    names = ("CV_FACTORY_", "MLFLOW_", "KUBERNETES_", "KUBECONFIG")
+    return {key: value for key, value in os.environ.items() if not key.startswith(names)}
+
+
+class OperatorProcess:
+    """`python -m model_operator.main`; with a mutation, by way of `tests.fault.mutant`."""
+
+    def __init__(
+        self, kubeconfig: Path, tracking_uri: str, log: Path, mutation: str | None = None
+    ) -> None:
+        self._environment = clean_environment() | {
+            "KUBECONFIG": str(kubeconfig),
+            "CV_FACTORY_SERVER_IMAGE": "example/server:1",
+            "CV_FACTORY_HEALTH_PORT": "0",
+            "MLFLOW_TRACKING_URI": tracking_uri,
+        }
+        self._command = [sys.executable, "-m"]
+        self._command += ["tests.fault.mutant", mutation] if mutation else ["model_operator.main"]
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+        self._ended_by_us = True
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the process ended by itself, which it never should."""
+        return not self._ended_by_us and not self.running
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Starts a process; its log is appended to."""
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env=self._environment,
+                cwd=Path(__file__).resolve().parents[2],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._ended_by_us = False
+
+    async def kill(self) -> None:
+        """SIGKILL; returns when it is dead."""
+        self._ended_by_us = True
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+            await self._process.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL when that is not heard."""
+        if self._process is None:
+            return
+        self._ended_by_us = True
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._process.wait(), ENDING_SECONDS)
+        except TimeoutError:
+            await self.kill()
+
+    def last_words(self, lines: int = 15) -> str:
+        """The end of its log, warnings and worse first choice."""
+        found = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        grave = [line for line in found if _is_grave(line)]
+        return "\n".join((grave or found)[-lines:])
+
+
+def _is_grave(line: str) -> bool:
+    try:
+        level = json.loads(line).get("level")
+    except (ValueError, AttributeError):
+        return True
+    return level not in ("debug", "info")

@@ -1,0 +1,184 @@
+"""What users do to a ModelDeployment, as the campaign plays it: one function for each workflow.
+
+A workflow first prepares a scene, undisturbed; then it acts, and that is where the operator dies.
+It waits for what the world shows, never for the operator, so it runs the same way over a death.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from model_operator import reasons
+from tests.fault.stage import NAME, READY_AFTER_SECONDS, Scene
+from tests.operator.pod_player import Part
+
+Act = Callable[[Scene], Awaitable[None]]
+GONE_DEADLINE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """One story; `act` ends when its outcome is there."""
+
+    name: str
+    prepare: Act
+    act: Act
+
+
+async def ready(scene: Scene) -> None:
+    """The present generation is rolled out and everything older has stopped."""
+    await scene.until_condition(reasons.READY, "True", reasons.COMPLETE)
+
+    async def settled() -> bool:
+        sizes = [
+            (body["spec"]["replicas"], (body.get("status") or {}).get("replicas", 0))
+            for body in (await scene.deployments()).values()
+        ]
+        return all(wanted == there for wanted, there in sizes)
+
+    await scene.until(settled, "every Deployment has the pods that it wants")
+
+
+async def nothing(scene: Scene) -> None:
+    """Prepares nothing."""
+
+
+async def one_serves(scene: Scene) -> None:
+    """Version 1 serves with two pods."""
+    await scene.submit(version=1)
+    await ready(scene)
+
+
+async def two_serves(scene: Scene) -> None:
+    """Version 2 serves, version 1 has stopped."""
+    await one_serves(scene)
+    await update(scene)
+
+
+async def create(scene: Scene) -> None:
+    """A new resource."""
+    await scene.submit(version=1)
+    await ready(scene)
+
+
+async def update(scene: Scene) -> None:
+    """Another version."""
+    await scene.submit(version=2)
+    await ready(scene)
+
+
+async def scale(scene: Scene) -> None:
+    """Two more pods, then one less: no new revision."""
+    for replicas in (4, 3):
+        await scene.submit(version=1, replicas=replicas)
+        await ready(scene)
+
+
+async def start_version_2_and_hold_it(scene: Scene) -> None:
+    """Version 2 has started as far as it gets without ready pods."""
+    scene.play(Part(delay=_soon, held=_is_of("2")))
+    await scene.submit(version=2)
+
+    async def waits() -> bool:
+        started = [
+            pod
+            for pod in await scene.pods()
+            if _is_of("2")(pod) and "podIP" in (pod.get("status") or {})
+        ]
+        return len(started) == 2
+
+    await scene.until(waits, "both pods of version 2 have started")
+    await scene.until_condition(reasons.READY, "False", reasons.STARTING)
+    await scene.until_quiet()
+
+
+async def roll_back_in_mid_rollout(scene: Scene) -> None:
+    """The spec goes back while version 2 starts."""
+    await start_version_2_and_hold_it(scene)
+    await scene.submit(version=1)
+    await ready(scene)
+
+
+async def roll_back_afterwards(scene: Scene) -> None:
+    """The spec goes back when version 2 serves."""
+    await scene.submit(version=1)
+    await ready(scene)
+
+
+async def model_not_found(scene: Scene) -> None:
+    """A version that the registry does not know; version 1 serves on."""
+    await scene.submit(version=99)
+    await scene.until_condition(reasons.STALLED, "True", reasons.MODEL_NOT_FOUND)
+
+
+async def model_not_found_then_mended(scene: Scene) -> None:
+    """A new resource with an unknown version, and then with one that exists."""
+    await model_not_found(scene)
+    await scene.until_quiet()
+    await scene.submit(version=1)
+    await ready(scene)
+
+
+async def delete(scene: Scene) -> None:
+    """The resource and everything that belongs to it goes."""
+    await scene.delete()
+    await gone(scene)
+
+
+async def create_and_delete(scene: Scene) -> None:
+    """A whole life."""
+    await create(scene)
+    await scene.until_quiet()
+    await delete(scene)
+
+
+async def delete_in_mid_rollout(scene: Scene) -> None:
+    """The resource goes while version 2 starts."""
+    await start_version_2_and_hold_it(scene)
+    await delete(scene)
+
+
+async def gone(scene: Scene) -> None:
+    """Nothing of the resource is left."""
+
+    async def is_empty() -> bool:
+        if await scene.resource() or await scene.pods() or await scene.deployments():
+            return False
+        rest = [
+            f"/api/v1/namespaces/{scene.namespace}/services",
+            f"/apis/apps/v1/namespaces/{scene.namespace}/controllerrevisions",
+            f"/apis/apps/v1/namespaces/{scene.namespace}/replicasets",
+            f"/api/v1/namespaces/{scene.namespace}/endpoints",
+        ]
+        return not any([await scene.admin.items(path) for path in rest])
+
+    await scene.until(is_empty, f"nothing is left of {NAME}", GONE_DEADLINE_SECONDS)
+
+
+def _is_of(version: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a pod runs a version of the model."""
+    uri = f"models:/cats-dogs/{version}"
+
+    def matches(pod: dict[str, Any]) -> bool:
+        return any(uri in (c.get("command") or ()) for c in pod["spec"].get("initContainers", ()))
+
+    return matches
+
+
+def _soon(pod: dict[str, Any]) -> float:
+    return READY_AFTER_SECONDS
+
+
+WORKFLOWS = (
+    Workflow("create", nothing, create),
+    Workflow("update", one_serves, update),
+    Workflow("replicas only", one_serves, scale),
+    Workflow("rollback in mid-rollout", one_serves, roll_back_in_mid_rollout),
+    Workflow("rollback afterwards", two_serves, roll_back_afterwards),
+    Workflow("model not found", one_serves, model_not_found),
+    Workflow("model not found, mended", nothing, model_not_found_then_mended),
+    Workflow("delete", nothing, create_and_delete),
+    Workflow("delete in mid-rollout", one_serves, delete_in_mid_rollout),
+)
