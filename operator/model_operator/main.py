@@ -1,8 +1,8 @@
-"""The operator's process: settings, the composition root, kopf's handlers, the workers.
+"""The operator's process: settings, the composition root, the order of starting and ending.
 
-kopf gives the process: start-up and shutdown, log-in, the watch of ModelDeployments, the
-liveness probe. Its handlers only put keys into the queue; nothing of kopf's is written into a
-resource (no annotations, no finalizers, no Events).
+Everything is wired in here and runs as one group of tasks: workers, informers, the sweep, kopf in
+its frame, the HTTP port. None of them ends by itself; should one do so, the process ends with
+status 1 and is started anew, rather than living on half dead.
 """
 
 from __future__ import annotations
@@ -10,81 +10,89 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import logging
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any, cast
+from typing import Any
 
-import kopf
 import structlog
 
-from model_operator import api, naming
+from model_operator import api
 from model_operator.clients import cluster as cluster_client
+from model_operator.clients.cluster import Cluster
 from model_operator.clients.events import ClusterEvents
-from model_operator.clients.informer import CHILD_KINDS, Informer, Key
+from model_operator.clients.informer import CHILD_KINDS, Informer
+from model_operator.clients.listing import read
 from model_operator.clients.registry import MlflowRegistry
-from model_operator.errors import ApiError, ApiUnreachable, Conflict, SettingsError
+from model_operator.clients.sweep import Sweep
+from model_operator.clients.view import Key, View
+from model_operator.errors import ApiError, ApiUnreachable, OperatorError, SettingsError
+from model_operator.metrics import Metrics
 from model_operator.observed import Defaults
-from model_operator.plan import Plan
 from model_operator.reconcile import Reconciler
+from model_operator.runtime import logs, web
+from model_operator.runtime.frame import Frame, kopf_run
+from model_operator.runtime.health import Health
 from model_operator.runtime.queue import WorkQueue
+from model_operator.runtime.workers import work
 from model_operator.settings import Settings
 
-CRD_POLL_SECONDS = 2.0
+FIRST_LIST_PAUSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
 
-async def work(queue: WorkQueue[Key], reconciler: Reconciler, resync_seconds: float) -> None:
-    """Takes keys and makes passes, for ever. An error costs its key a pause, never the worker."""
-    while True:
-        key = await queue.get()
-        try:
-            plan = await reconciler.reconcile(*key)
-        except Conflict:
-            queue.add(key)
-        except (ApiError, ApiUnreachable) as error:
-            pause = queue.add_with_back_off(key, at_least=getattr(error, "retry_after", None))
-            log.warning("pass failed", key=key, error=str(error), again_in=round(pause, 1))
-        except Exception:
-            pause = queue.add_with_back_off(key)
-            log.exception("pass broke", key=key, again_in=round(pause, 1))
-        else:
-            if plan.back_off:
-                queue.add_with_back_off(key)
-            else:
-                queue.forget(key)
-                if plan.exists:
-                    queue.add_after(key, next_look(plan, resync_seconds))
-        finally:
-            queue.done(key)
+class EndedByItself(OperatorError):
+    """A task that should run until the process ends has ended before."""
 
 
-def next_look(plan: Plan, resync_seconds: float) -> float:
-    """In how many seconds a resource is looked at again although nothing is heard of it."""
-    asked = plan.requeue_after.total_seconds() if plan.requeue_after else resync_seconds
-    return min(asked, resync_seconds)
+@dataclass(frozen=True)
+class Parts:
+    """What the tasks share."""
+
+    settings: Settings
+    cluster: Cluster
+    queue: WorkQueue[Key]
+    resources: list[View]
+    """Of ModelDeployments: one for the cluster, or one per namespace."""
+    children: list[View]
+    metrics: Metrics
 
 
-async def until_served(cluster: cluster_client.Cluster) -> None:
-    """Waits for the CRD: kopf looks for it once, and would watch nothing for ever."""
-    while True:
-        try:
-            await cluster.list(api.KIND, None)
-        except (ApiError, ApiUnreachable) as error:
-            log.warning("waiting until ModelDeployments are served", error=str(error))
-            await asyncio.sleep(CRD_POLL_SECONDS)
-        else:
-            return
+async def endless(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """A task of the process. A group of tasks minds errors; this one minds every other end."""
+    task = asyncio.current_task()
+    try:
+        await run()
+    except asyncio.CancelledError:
+        if task is not None and task.cancelling():
+            raise
+    raise EndedByItself(f"{name} has ended by itself")
 
 
-@contextlib.asynccontextmanager
-async def running(settings: Settings, queue: WorkQueue[Key]) -> AsyncIterator[None]:
-    """The composition root: clients, informers and workers, until the context ends."""
-    cluster = await cluster_client.connect()
+async def watch_resources(parts: Parts, frame: Frame) -> None:
+    """Lists the ModelDeployments, then lets kopf watch them.
+
+    kopf looks for the CRD once, and without it would watch nothing for ever; so the list comes
+    first and is tried until it is answered.
+    """
+    for view in parts.resources:
+        while not view.listed:
+            try:
+                view.replace((await read(parts.cluster, view)).present)
+            except (ApiError, ApiUnreachable) as error:
+                log.warning("waiting until ModelDeployments are served", error=str(error))
+                await asyncio.sleep(FIRST_LIST_PAUSE_SECONDS)
+    await frame.run()
+
+
+def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
+    """All tasks of the process by their names."""
+    settings, cluster, metrics = parts.settings, parts.cluster, parts.metrics
     reconciler = Reconciler(
         cluster=cluster,
         registry=MlflowRegistry(settings),
@@ -96,100 +104,69 @@ async def running(settings: Settings, queue: WorkQueue[Key]) -> AsyncIterator[No
         ),
         clock=lambda: datetime.now(UTC),
     )
-    informers = [Informer(cluster, kind, queue.add) for kind in CHILD_KINDS]
-    try:
-        await until_served(cluster)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(informer.run()) for informer in informers]
-            tasks += [
-                group.create_task(work(queue, reconciler, settings.resync_seconds))
-                for _ in range(settings.workers)
-            ]
-            yield
-            for task in tasks:
-                task.cancel()
-    finally:
-        await cluster.close()
+
+    def tell(change: str | None, body: Mapping[str, Any]) -> None:
+        of_namespace[body["namespace"] if settings.namespaces else None].tell(change, body)
+
+    of_namespace = {view.namespace: view for view in parts.resources}
+    frame = Frame(kopf_run(tell, settings.namespaces), metrics.kopf_restarted)
+    informers = {view: Informer(cluster, view) for view in parts.children}
+    watches = {view: informer.distrust for view, informer in informers.items()}
+    watches |= dict.fromkeys(parts.resources, frame.distrust)
+    sweep = Sweep(cluster, watches, settings.sweep_seconds, metrics)
+    return {
+        "kopf": lambda: watch_resources(parts, frame),
+        "sweep": sweep.run,
+        **{f"informer {number}": one.run for number, one in enumerate(informers.values())},
+        **{
+            f"worker {number}": lambda: work(
+                parts.queue, reconciler, settings.resync_seconds, metrics
+            )
+            for number in range(settings.workers)
+        },
+    }
 
 
-def handlers(queue: WorkQueue[Key]) -> kopf.OperatorRegistry:
-    """Kopf's registry: one raw event handler that enqueues, and the settings that silence kopf."""
-    registry = kopf.OperatorRegistry()
-
-    @kopf.on.startup(registry=registry)
-    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-        settings.posting.enabled = False
-        settings.scanning.disabled = True
-        settings.queueing.worker_limit = 64
-        settings.networking.request_timeout = 30
-
-    @kopf.on.login(registry=registry)
-    async def log_in(**_: Any) -> kopf.ConnectionInfo:
-        # As the client does it: by address, not by a name that DNS must resolve.
-        configuration = await cluster_client.log_in()
-        return kopf.ConnectionInfo(
-            server=configuration.host,
-            ca_path=configuration.ssl_ca_cert,
-            insecure=not configuration.verify_ssl,
-            scheme="Bearer",
-            token=await cluster_client.bearer_token(configuration),
-            certificate_path=configuration.cert_file,
-            private_key_path=configuration.key_file,
-        )
-
-    @kopf.on.event(api.GROUP, api.VERSION, api.PLURAL, registry=registry)
-    async def enqueue(namespace: str | None, name: str | None, **_: Any) -> None:
-        if namespace and name:
-            queue.add((namespace, name))
-
-    return registry
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[None]:
+    """The composition root: everything runs until the context ends."""
+    queue: WorkQueue[Key] = WorkQueue()
+    metrics = Metrics(metadata.version("cv-factory"))
+    namespaces = settings.namespaces or (None,)
+    resources = [View(api.KIND, namespace, queue.add) for namespace in namespaces]
+    children = [View(kind, ns, queue.add) for kind in CHILD_KINDS for ns in namespaces]
+    health = Health([*resources, *children])
+    metrics.follow_queue(queue.__len__, queue.oldest_wait)
+    metrics.follow_views([*resources, *children])
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.health_port:
+            await stack.enter_async_context(
+                web.serving(health, metrics.registry, settings.health_port)
+            )
+        cluster = health.cluster = await cluster_client.connect(observe=metrics.api_call)
+        stack.push_async_callback(cluster.close)
+        metrics.leads(True)
+        parts = Parts(settings, cluster, queue, resources, children, metrics)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        tasks = [
+            group.create_task(endless(name, run), name=name)
+            for name, run in tasks_of(parts).items()
+        ]
+        yield
+        for task in tasks:
+            task.cancel()
 
 
 async def operate(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT."""
-    queue: WorkQueue[Key] = WorkQueue()
-    async with running(settings, queue):
-        await kopf.operator(
-            registry=handlers(queue),
-            clusterwide=True,
-            standalone=True,
-            # Only peering would need one; to make one up, kopf asks for a user's name, and the
-            # container's user has none.
-            identity=cast("Any", naming.MANAGER),
-            liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz"
-            if settings.health_port
-            else None,
-        )
-
-
-def configure_logs(level: str) -> None:
-    """One JSON object per line on standard output, kopf's and the libraries' own lines too."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
-            foreign_pre_chain=shared,
-        )
-    )
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("kopf", "aiohttp.access"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    told_to_end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_end.set)
+    async with running(settings):
+        log.info("started", version=metadata.version("cv-factory"))
+        await told_to_end.wait()
+    log.info("ended")
 
 
 def main() -> int:
@@ -203,11 +180,14 @@ def main() -> int:
     parser.parse_args()
     try:
         settings = Settings.from_environment(os.environ)
+        logs.configure(settings.log_level)
+        asyncio.run(operate(settings))
     except SettingsError as error:
         sys.stderr.write(f"model-operator: {error}\n")
         return 2
-    configure_logs(settings.log_level)
-    asyncio.run(operate(settings))
+    except BaseExceptionGroup:
+        log.exception("crashed")
+        return 1
     return 0
 
 

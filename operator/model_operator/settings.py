@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from model_operator.errors import SettingsError
 
 PREFIX = "CV_FACTORY_"
+_NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 
 
 class Settings(BaseModel):
@@ -45,11 +47,35 @@ class Settings(BaseModel):
     resync_seconds: float = Field(default=300, ge=10)
     """Every resource is looked at again after this time, whatever was or was not heard of it."""
 
+    sweep_seconds: float = Field(default=20, ge=1)
+    """How often what the watches have told is compared with the cluster; less often where that
+    would take more than a twentieth of a core."""
+
+    namespaces: tuple[str, ...] = ()
+    """The namespaces that are served; empty: all of them."""
+
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """The least severe log line that is written."""
 
     health_port: int = Field(default=8080, ge=0, le=65535)
-    """Port of the liveness probe, /healthz; 0 switches it off."""
+    """Port of /healthz, /readyz and /metrics; 0 switches it off."""
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _is_written_in_either_case(cls, value: object) -> object:
+        """The model server's LOG_LEVEL is in capitals; nobody should have to remember which."""
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("namespaces", mode="before")
+    @classmethod
+    def _is_separated_by_commas(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        for name in names:
+            if not _NAMESPACE.match(name):
+                raise ValueError(f"{name!r} is not the name of a namespace")
+        return tuple(sorted(set(names)))
 
     @field_validator("tracking_uri")
     @classmethod

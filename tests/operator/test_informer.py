@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,11 +16,13 @@ from structlog.testing import capture_logs
 from model_operator import naming
 from model_operator.clients import cluster as cluster_module
 from model_operator.clients.cluster import Cluster
-from model_operator.clients.informer import Informer, Key
+from model_operator.clients.informer import Informer
+from model_operator.clients.view import Key, View
 from tests.operator.loopback import cluster_of
 from tests.operator.test_cluster_client import service
 
 DEADLINE_SECONDS = 30
+RETRY_AFTER_SECONDS = 7
 
 
 async def until(check: Callable[[], bool], what: str) -> None:
@@ -31,10 +33,13 @@ async def until(check: Callable[[], bool], what: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def listening(cluster: Cluster, kind: str = "Service") -> AsyncIterator[list[Key]]:
+async def listening(
+    cluster: Cluster, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> AsyncIterator[list[Key]]:
     """The keys that an informer reports, while it runs."""
     heard: list[Key] = []
-    task = asyncio.create_task(Informer(cluster, kind, heard.append).run())
+    informer = Informer(cluster, View("Service", None, heard.append), sleep)
+    task = asyncio.create_task(informer.run())
     try:
         yield heard
         assert not task.done(), "the informer has ended by itself"
@@ -45,6 +50,17 @@ async def listening(cluster: Cluster, kind: str = "Service") -> AsyncIterator[li
 
 def owned(namespace: str, name: str, owner: str) -> dict[str, Any]:
     return service(namespace, name, naming.identity_labels(owner))
+
+
+class Pauses:
+    """Notes the pauses that an informer would make, and makes none."""
+
+    def __init__(self) -> None:
+        self.made: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.made.append(seconds)
+        await asyncio.sleep(0)
 
 
 # --- a real API server -----------------------------------------------------------------------
@@ -90,7 +106,7 @@ async def test_a_watch_that_the_server_closes_is_taken_up_where_it_ended(
     monkeypatch.setattr(cluster_module, "WATCH_SECONDS", 1)
     versions = []
     watch = cluster.watch
-    monkeypatch.setattr(cluster, "watch", lambda *a: versions.append(a[-1]) or watch(*a))
+    monkeypatch.setattr(cluster, "watch", lambda *a, **k: versions.append(a[3]) or watch(*a, **k))
     with capture_logs() as logs:
         async with listening(cluster) as heard:
             await until(lambda: len(versions) >= 1, "the first watch")
@@ -98,12 +114,17 @@ async def test_a_watch_that_the_server_closes_is_taken_up_where_it_ended(
             await until(lambda: len(versions) >= 3, "two renewals")
             await cluster.apply(owned(namespace, "second", "b"))
             await until(lambda: (namespace, "b") in heard, "a change after the renewals")
-    assert heard.count((namespace, "a")) == 1, "a renewal does not list anew"
+    assert heard.count((namespace, "a")) == 1
     assert int(versions[1]) > int(versions[0])
     assert not logs
 
 
 # --- scripted API servers --------------------------------------------------------------------
+
+
+def metadata_of(name: str, version: str = "5") -> dict[str, Any]:
+    labels = naming.identity_labels(name)
+    return {"uid": f"uid-{name}", "namespace": "v", "labels": labels, "resourceVersion": version}
 
 
 class ScriptedServer:
@@ -115,22 +136,15 @@ class ScriptedServer:
         self.watches = watches
         """An event, a status, or None for a stream that ends at once; then streams are silent."""
         self.watched = 0
+        self.listed = 0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if "watch" in request.query:
             self.watched += 1
             return await self._watch(request, self.watches.pop(0) if self.watches else {})
+        self.listed += 1
         names = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
-        items = [
-            {
-                "metadata": {
-                    "uid": f"uid-{name}",
-                    "namespace": "v",
-                    "labels": naming.identity_labels(name),
-                }
-            }
-            for name in names
-        ]
+        items = [{"metadata": metadata_of(name)} for name in names]
         metadata = {"resourceVersion": "7"}
         return web.json_response({"apiVersion": "v1", "metadata": metadata, "items": items})
 
@@ -138,7 +152,8 @@ class ScriptedServer:
         self, request: web.BaseRequest, step: dict[str, Any] | int | None
     ) -> web.StreamResponse:
         if isinstance(step, int):
-            return web.json_response({"message": "no"}, status=step)
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if step == 429 else {}
+            return web.json_response({"message": "no"}, status=step, headers=headers)
         response = web.StreamResponse()
         await response.prepare(request)
         if step:
@@ -158,8 +173,8 @@ async def test_after_a_410_it_lists_again_at_once_and_tells_of_what_was_deleted_
     with capture_logs() as logs:
         async with cluster_of(server.answer) as cluster, listening(cluster) as heard:
             await until(lambda: server.watched == 2, "a watch after the second list")
-    assert heard.count(("v", "goes")) == 2
-    assert heard.count(("v", "stays")) == 2
+    assert sorted(heard) == [("v", "goes"), ("v", "goes"), ("v", "stays")], "the same is no news"
+    assert heard[-1] == ("v", "goes")
     assert not logs
 
 
@@ -169,7 +184,27 @@ async def test_while_only_the_watch_fails_the_pauses_grow_all_the_same(trouble):
     with capture_logs() as logs:
         async with cluster_of(server.answer) as cluster, listening(cluster):
             await until(lambda: server.watched == 3, "the third watch")
-    assert [entry["pause"] for entry in logs] == [0.5, 1]
+    assert [entry["pause"] for entry in logs] == [
+        pytest.approx(0.5, rel=0.21),
+        pytest.approx(1, rel=0.21),
+    ]
+
+
+async def test_however_long_the_trouble_the_next_attempt_is_seconds_away():
+    pauses = Pauses()
+    server = ScriptedServer(("a",), watches=[500] * 30)
+    async with cluster_of(server.answer) as cluster, listening(cluster, pauses.sleep):
+        await until(lambda: server.watched == 31, "thirty attempts")
+    assert max(pauses.made) <= 5
+
+
+async def test_the_pause_that_the_api_server_asks_for_is_kept_and_no_list_is_made():
+    pauses = Pauses()
+    server = ScriptedServer(("a",), watches=[429])
+    async with cluster_of(server.answer) as cluster, listening(cluster, pauses.sleep):
+        await until(lambda: server.watched == 2, "the second watch")
+    assert pauses.made[0] == RETRY_AFTER_SECONDS
+    assert server.listed == 1
 
 
 async def test_a_watch_that_tells_something_makes_the_next_pause_the_first_again(monkeypatch):
@@ -178,11 +213,39 @@ async def test_a_watch_that_tells_something_makes_the_next_pause_the_first_again
     with capture_logs() as logs:
         async with cluster_of(server.answer) as cluster, listening(cluster):
             await until(lambda: server.watched >= 3, "the third watch")
-    assert [entry["pause"] for entry in logs][:2] == [0.5, 0.5]
+    assert [entry["pause"] for entry in logs][:2] == [pytest.approx(0.5, rel=0.21)] * 2
+    assert server.listed == 2, "a 500 is followed by a list, a silence is not"
+
+
+async def test_a_watch_that_is_distrusted_begins_anew_with_a_list_at_its_next_bookmark():
+    lets_go = asyncio.Event()
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        if "watch" in request.query and server.watched == 0:
+            server.watched += 1
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await lets_go.wait()
+            await response.write(json.dumps(BOOKMARK).encode() + b"\n")
+            await asyncio.Event().wait()
+        return await server.answer(request)
+
+    server = ScriptedServer(("a",), ("a", "b"), watches=[])
+    heard: list[Key] = []
+    async with cluster_of(handler) as cluster:
+        informer = Informer(cluster, View("Service", None, heard.append))
+        task = asyncio.create_task(informer.run())
+        await until(lambda: server.watched == 1, "the first watch")
+        informer.distrust()
+        lets_go.set()
+        await until(lambda: ("v", "b") in heard, "what the watch left out")
+        await until(lambda: server.watched == 2, "the second watch")
+        task.cancel()
+    assert server.listed == 2, "the second watch is trusted"
 
 
 async def test_an_answer_that_is_nonsense_does_not_end_the_informer():
-    answers = ["<html>", '{"half":']
+    answers = ["<html>", '{"half":', "[]"]
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         if answers:

@@ -6,10 +6,14 @@ here: a pass that fails is made again from fresh reads.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -20,14 +24,27 @@ from model_operator import api, naming
 from model_operator.errors import ApiError, ApiUnreachable, Conflict, Gone, NotFound
 
 Body = dict[str, Any]
+CallObserver = Callable[[str, str, str, float], None]
+"""Hears of each call: its verb, kind, code (`unreachable` where there was no answer), seconds."""
 
 PAGE_SIZE = 500
-REQUEST_TIMEOUT_SECONDS = 30
+REQUEST_TIMEOUT_SECONDS = 10
 WATCH_SECONDS = 300
 """How long the server keeps a watch open before it is renewed."""
-SILENCE_SECONDS = 90
+SILENCE_SECONDS = 70
 """A watch that says nothing for so long is taken for dead (bookmarks come every minute)."""
 
+_METADATA_ONLY = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+_METHODS = {
+    "get": "GET",
+    "list": "GET",
+    "watch": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "apply": "PATCH",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
 _GROUPS = {
     "Pod": ("api/v1", "pods"),
     "Service": ("api/v1", "services"),
@@ -40,6 +57,18 @@ _GROUPS = {
 _OTHER_UID = re.compile(r"metadata\.uid: .*field is immutable")
 """How an API server as old as 1.20 answers an apply whose uid is not that of the object."""
 _ERRORS: Mapping[int, type[ApiError]] = {404: NotFound, 409: Conflict, 410: Gone}
+
+
+@dataclass(frozen=True)
+class MetadataPage:
+    """Some of a kind's objects, their metadata only."""
+
+    items: list[Body]
+    """What `metadata` holds of each."""
+    version: str
+    """The list's resourceVersion."""
+    cpu_seconds: float
+    """What reading the page took."""
 
 
 def path(kind: str, namespace: str | None, name: str | None = None, sub: str | None = None) -> str:
@@ -67,9 +96,9 @@ async def log_in(kubeconfig: str | None = None) -> client.Configuration:
     return configuration
 
 
-async def connect(kubeconfig: str | None = None) -> Cluster:
+async def connect(kubeconfig: str | None = None, observe: CallObserver | None = None) -> Cluster:
     """A connection pool, logged in."""
-    return Cluster(client.ApiClient(await log_in(kubeconfig)))
+    return Cluster(client.ApiClient(await log_in(kubeconfig)), observe)
 
 
 async def bearer_token(configuration: client.Configuration) -> str | None:
@@ -81,8 +110,9 @@ async def bearer_token(configuration: client.Configuration) -> str | None:
 class Cluster:
     """One connection pool to one API server."""
 
-    def __init__(self, api_client: client.ApiClient) -> None:
+    def __init__(self, api_client: client.ApiClient, observe: CallObserver | None = None) -> None:
         self._client = api_client
+        self._observe = observe
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -91,7 +121,7 @@ class Cluster:
     async def get(self, kind: str, namespace: str, name: str) -> Body | None:
         """One object, or None when it does not exist."""
         try:
-            return await self._json("GET", path(kind, namespace, name))
+            return await self._json("get", kind, path(kind, namespace, name))
         except NotFound:
             return None
 
@@ -102,7 +132,7 @@ class Cluster:
         items: list[Body] = []
         query = {"limit": str(PAGE_SIZE), "labelSelector": selector, "fieldSelector": fields}
         while True:
-            page = await self._json("GET", path(kind, namespace), query)
+            page = await self._json("list", kind, path(kind, namespace), query)
             # The items of a list do not say what they are.
             identity = {"apiVersion": page["apiVersion"], "kind": kind}
             items.extend({**identity, **item} for item in page.get("items") or ())
@@ -110,10 +140,45 @@ class Cluster:
                 return items, page["metadata"]["resourceVersion"]
             query["continue"] = token
 
+    async def metadata(
+        self, kind: str, namespace: str | None, selector: str = ""
+    ) -> AsyncIterator[MetadataPage]:
+        """The metadata of all objects that the label selector matches, page by page."""
+        query = {"limit": str(PAGE_SIZE), "labelSelector": selector}
+        while True:
+            content = await self._read(
+                "list", kind, path(kind, namespace), query, accept=_METADATA_ONLY.format("List")
+            )
+            started = time.thread_time()
+            page = _object(content, f"the list of {kind}")
+            items = [item["metadata"] for item in page.get("items") or ()]
+            version = page["metadata"]["resourceVersion"]
+            yield MetadataPage(items, version, time.thread_time() - started)
+            if not (token := page["metadata"].get("continue")):
+                return
+            query["continue"] = token
+
+    async def answers(self, kind: str, namespace: str | None) -> bool:
+        """Whether the API server, asked for one object of a kind, gives a list."""
+        try:
+            await self._json("list", kind, path(kind, namespace), {"limit": "1"})
+        except (ApiError, ApiUnreachable):
+            return False
+        return True
+
     async def watch(
-        self, kind: str, namespace: str | None, selector: str, resource_version: str
+        self,
+        kind: str,
+        namespace: str | None,
+        selector: str,
+        resource_version: str,
+        opened: Callable[[], None] = lambda: None,
+        *,
+        metadata_only: bool = False,
     ) -> AsyncIterator[Body]:
         """Events as the API server sends them, bookmarks included, until it closes the stream.
+
+        `opened` is called as soon as the API server has agreed to the watch.
 
         Raises:
             Gone: the resourceVersion is too old; list again.
@@ -127,11 +192,15 @@ class Cluster:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        timeout = aiohttp.ClientTimeout(
-            total=None, connect=REQUEST_TIMEOUT_SECONDS, sock_read=SILENCE_SECONDS
-        )
-        response = await self._request("GET", path(kind, namespace), query, limits=timeout)
+        limits = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_SECONDS)
+        with self._measured("watch", kind) as call:
+            accept = _METADATA_ONLY.format("") if metadata_only else "application/json"
+            response = await self._request(
+                "GET", path(kind, namespace), query, accept=accept, limits=limits
+            )
+            call.code = str(response.status)
         try:
+            opened()
             async for line in response.content:
                 event = _event(line)
                 if event["type"] == "ERROR":
@@ -140,7 +209,7 @@ class Cluster:
                     raise _ERRORS.get(code, ApiError)(code, status.get("message", ""))
                 yield event
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ApiUnreachable(f"the watch of {kind} broke: {error!r}") from error
+            raise ApiUnreachable(f"the watch of {kind} broke: {_words(error)}") from error
         finally:
             response.close()
 
@@ -155,7 +224,9 @@ class Cluster:
         query = {"fieldManager": naming.MANAGER, "force": "true"}
         target = path(body["kind"], metadata["namespace"], metadata["name"])
         try:
-            return await self._json("PATCH", target, query, body, "application/apply-patch+yaml")
+            return await self._json(
+                "apply", body["kind"], target, query, body, "application/apply-patch+yaml"
+            )
         except ApiError as error:
             if error.status == 422 and _OTHER_UID.search(error.message):
                 raise Conflict(409, error.message) from error
@@ -177,7 +248,8 @@ class Cluster:
         """
         seen = {"uid": uid, "resourceVersion": resource_version}
         await self._json(
-            "PATCH",
+            "patch",
+            "Scale",
             path("Deployment", namespace, deployment, "scale"),
             {"fieldManager": naming.SCALE_MANAGER},
             {
@@ -187,11 +259,39 @@ class Cluster:
             "application/merge-patch+json",
         )
 
+    async def replace(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        member: Sequence[str],
+        value: object,
+        resource_version: str,
+    ) -> None:
+        """Sets one member of an object to exactly `value`, whoever else has set something in it.
+
+        Raises:
+            Conflict: the object has changed since `resource_version`.
+
+        """
+        changes: Any = [
+            {"op": "replace", "path": f"/{'/'.join(member)}", "value": value},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+        ]
+        await self._json(
+            "patch",
+            kind,
+            path(kind, namespace, name),
+            {"fieldManager": naming.MANAGER},
+            changes,
+            "application/json-patch+json",
+        )
+
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
         """Deletes the object with this uid, and its dependants behind it; gone is fine."""
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         try:
-            await self._json("DELETE", path(kind, namespace, name), {}, options)
+            await self._json("delete", kind, path(kind, namespace, name), {}, options)
         except NotFound:
             return
 
@@ -204,26 +304,46 @@ class Cluster:
         """
         metadata = body["metadata"]
         target = path(api.KIND, metadata["namespace"], metadata["name"], "status")
-        return await self._json("PUT", target, {"fieldManager": naming.MANAGER}, body)
+        return await self._json("update", api.KIND, target, {"fieldManager": naming.MANAGER}, body)
 
     async def create(self, body: Mapping[str, Any]) -> Body:
         """Creates an object that is never changed again, such as an Event."""
         target = path(body["kind"], body["metadata"]["namespace"])
-        return await self._json("POST", target, {"fieldManager": naming.MANAGER}, body)
+        return await self._json(
+            "create", body["kind"], target, {"fieldManager": naming.MANAGER}, body
+        )
 
     async def _json(
         self,
-        method: str,
+        verb: str,
+        kind: str,
         target: str,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
     ) -> Body:
-        response = await self._request(method, target, query or {}, body, content_type)
-        try:
-            return cast("Body", json.loads(await response.read()))
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ApiUnreachable(f"{method} {target}: {error!r}") from error
+        content = await self._read(verb, kind, target, query or {}, body, content_type)
+        return _object(content, f"{_METHODS[verb]} {target}")
+
+    async def _read(
+        self,
+        verb: str,
+        kind: str,
+        target: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> bytes:
+        method = _METHODS[verb]
+        with self._measured(verb, kind) as call:
+            response = await self._request(method, target, query, body, content_type, accept)
+            try:
+                content = await response.read()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise ApiUnreachable(f"{method} {target}: {_words(error)}") from error
+            call.code = str(response.status)
+        return content
 
     async def _request(
         self,
@@ -232,33 +352,68 @@ class Cluster:
         query: Mapping[str, str],
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
         *,
         limits: aiohttp.ClientTimeout | None = None,
     ) -> aiohttp.ClientResponse:
         """The response with its body still to be read; errors by status as typed exceptions."""
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         for setting in (await self._client.configuration.auth_settings()).values():
             headers[setting["key"]] = setting["value"]
         pairs = urlencode({key: value for key, value in query.items() if value})
         url = f"{self._client.configuration.host}{target}" + (f"?{pairs}" if pairs else "")
         limit = limits or aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
         try:
-            answer = await self._client.rest_client.request(
-                method, url, headers=headers, body=body, _request_timeout=limit
-            )
-            response = cast("aiohttp.ClientResponse", answer.response)
-            if response.status < 400:
-                return response
-            raise await _error(response)
+            # A watch has no limit of its own for the beginning of the answer.
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                answer = await self._client.rest_client.request(
+                    method, url, headers=headers, body=body, _request_timeout=limit
+                )
+                response = cast("aiohttp.ClientResponse", answer.response)
+                if response.status < 400:
+                    return response
+                raise await _error(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiUnreachable(f"{method} {target}: {error!r}") from error
+            raise ApiUnreachable(f"{method} {target}: {_words(error)}") from error
+
+    @contextlib.contextmanager
+    def _measured(self, verb: str, kind: str) -> Iterator[_Call]:
+        """Tells the observer of a call; one that was given up (cancelled) is not told of."""
+        call, started = _Call(), time.monotonic()
+        try:
+            yield call
+        except ApiError as error:
+            call.code = str(error.status)
+            raise
+        except ApiUnreachable:
+            call.code = "unreachable"
+            raise
+        finally:
+            if self._observe is not None and call.code:
+                self._observe(verb, kind, call.code, time.monotonic() - started)
+
+
+@dataclass
+class _Call:
+    code: str = ""
+
+
+def _object(content: bytes, what: str) -> Body:
+    """The JSON object that an answer holds."""
+    try:
+        body = json.loads(content)
+    except ValueError as error:
+        raise ApiUnreachable(f"{what}: the answer is not JSON: {_words(error)}") from error
+    if not isinstance(body, dict):
+        raise ApiUnreachable(f"{what}: the answer is not an object")
+    return body
 
 
 def _event(line: bytes) -> Body:
     """One line of a watch. Raises ValueError when it is cut off or not an event."""
     event = json.loads(line)
     if not isinstance(event, dict) or not {"type", "object"} <= event.keys():
-        raise ValueError(f"{line[:80]!r} is not an event")
+        raise ValueError("a line is not an event")
     return event
 
 
@@ -271,3 +426,8 @@ async def _error(response: aiohttp.ClientResponse) -> ApiError:
     wait = response.headers.get("Retry-After", "")
     kind = _ERRORS.get(response.status, ApiError)
     return kind(response.status, message, retry_after=float(wait) if wait.isdigit() else None)
+
+
+def _words(error: Exception) -> str:
+    """What an error says. Never its repr: aiohttp's shows the request's headers, the token too."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,8 +1,7 @@
-"""Watches children and says which ModelDeployment each change belongs to.
+"""Watches the children of one kind, for ever, and tells a `View` what it hears.
 
-One informer per kind, with a server-side label selector: objects of others cost nothing. It
-keeps no bodies, only who exists: after a re-list, what has vanished in between is reported too.
-`main` starts them; they end only when they are cancelled.
+With a server-side label selector: objects of others cost nothing. `main` starts one informer for
+each kind (and namespace); they end only when they are cancelled.
 """
 
 from __future__ import annotations
@@ -10,92 +9,93 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import structlog
 
-from model_operator import naming
 from model_operator.clients.cluster import Cluster
+from model_operator.clients.listing import read, selector
+from model_operator.clients.view import View
 from model_operator.errors import ApiError, ApiUnreachable, Gone
 
-Key = tuple[str, str]
-"""Namespace and name of a ModelDeployment."""
-
 CHILD_KINDS = ("Deployment", "Service", "Pod", "ControllerRevision", "Endpoints")
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 4.0
 SHORTEST_WATCH_SECONDS = 0.5
 """A watch that ends sooner and told nothing is trouble: renewing it at once would never rest."""
 
 log = structlog.get_logger(__name__)
 
 
-def owner_key(body: dict[str, Any]) -> Key | None:
-    """The ModelDeployment that an object's labels name."""
-    metadata = body["metadata"]
-    owner = metadata.get("labels", {}).get(naming.OWNER_LABEL)
-    return (metadata["namespace"], owner) if owner else None
-
-
 class Informer:
-    """Follows the children of one kind in all namespaces."""
+    """Follows the children of one kind."""
 
-    def __init__(self, cluster: Cluster, kind: str, notify: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        view: View,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._cluster = cluster
-        self._kind = kind
-        self._notify = notify
-        self._owners: dict[str, Key] = {}
-        """By the child's uid."""
+        self._view = view
+        self._sleep = sleep
+        self._version: str | None = None
+        """Where the next watch begins; None: after a new list."""
         self._failures = 0
         """In a row: a watch that tells something, or that lives, ends the row."""
+        self._distrusted = False
 
     async def run(self) -> None:
-        """Lists and watches for ever; pauses grow while the API server does not answer."""
+        """Lists and watches for ever; pauses grow a little while the API server has trouble."""
         while True:
             try:
-                version = await self._list()
-                while True:
-                    version = await self._follow(version)
+                if self._version is None:
+                    self._version = await self._list()
+                await self._follow(self._version)
             except Gone:
-                continue
-            except (ApiError, ApiUnreachable) as error:
-                self._failures += 1
-                pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(self._failures, 10) / 4)
-                # A quiet watch that is renewed is no news; one that fails again and again is.
-                tell = log.warning if self._failures > 1 else log.info
-                tell("watch interrupted", kind=self._kind, error=str(error), pause=pause)
-                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                self._version = None
+            except ApiUnreachable as error:
+                await self._pause(error, None)
+            except ApiError as error:
+                if error.status != 429:  # a list is the last thing that it needs then
+                    self._version = None
+                await self._pause(error, error.retry_after)
+
+    def distrust(self) -> None:
+        """Begins anew with a list at the next event or bookmark: this watch leaves things out."""
+        self._distrusted = True
 
     async def _list(self) -> str:
-        items, version = await self._cluster.list(self._kind, None, naming.MANAGED_SELECTOR)
-        found = {
-            item["metadata"]["uid"]: key for item in items if (key := owner_key(item)) is not None
-        }
-        for key in {*found.values(), *self._owners.values()}:
-            self._notify(key)
-        self._owners = found
-        return version
+        listing = await read(self._cluster, self._view)
+        self._view.replace(listing.present)
+        return listing.version
 
-    async def _follow(self, version: str) -> str:
-        """One watch, until the server closes it; returns where the next one starts."""
-        started, told = time.monotonic(), False
-        stream = self._cluster.watch(self._kind, None, naming.MANAGED_SELECTOR, version)
+    async def _follow(self, version: str) -> None:
+        """One watch, until the server closes it."""
+        view = self._view
+        self._distrusted, started, told = False, time.monotonic(), False
+        stream = self._cluster.watch(
+            view.kind, view.namespace, selector(view.kind), version, view.alive, metadata_only=True
+        )
         async for event in stream:
             self._failures, told = 0, True
-            body = event["object"]
-            version = body["metadata"]["resourceVersion"]
-            if event["type"] != "BOOKMARK":
-                self._note(event["type"], body)
+            metadata = event["object"]["metadata"]
+            self._version = metadata["resourceVersion"]
+            if event["type"] == "BOOKMARK":
+                view.alive()
+            else:
+                view.tell(event["type"], metadata)
+            if self._distrusted:
+                self._version = None
+                return
         if not told and time.monotonic() - started < SHORTEST_WATCH_SECONDS:
-            raise ApiUnreachable(f"the watch of {self._kind} was closed at once")
+            raise ApiUnreachable(f"the watch of {view.kind} was closed at once")
         self._failures = 0
-        return version
 
-    def _note(self, kind_of_change: str, body: dict[str, Any]) -> None:
-        uid = body["metadata"]["uid"]
-        before, now = self._owners.pop(uid, None), owner_key(body)
-        if kind_of_change != "DELETED" and now is not None:
-            self._owners[uid] = now
-        for key in {before, now} - {None}:
-            if key is not None:
-                self._notify(key)
+    async def _pause(self, error: Exception, at_least: float | None) -> None:
+        self._failures += 1
+        pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(self._failures, 10) / 4)
+        pause = max(pause * random.uniform(0.8, 1.2), at_least or 0.0)  # noqa: S311 - jitter
+        # A quiet watch that is renewed is no news; one that fails again and again is.
+        tell = log.warning if self._failures > 1 else log.info
+        tell("watch interrupted", kind=self._view.kind, error=str(error), pause=round(pause, 1))
+        await self._sleep(pause)

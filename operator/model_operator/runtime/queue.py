@@ -1,7 +1,7 @@
 """One work queue of keys: a key that waits is there once, and is never worked on twice at a time.
 
 A key that is added while it is being worked on is handed out again afterwards. Keys can be added
-for later, and with a pause that doubles each time until `forget`. Used by `main`'s workers.
+for later, and with a pause that doubles each time until `forget`. Used by the workers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class WorkQueue(Generic[Key]):
     def __init__(self, jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2)) -> None:  # noqa: S311
         self._jitter = jitter
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._waiting: set[Key] = set()
+        self._waiting: dict[Key, float] = {}
+        """Since when; the first one has waited longest."""
         self._working: set[Key] = set()
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -33,13 +34,18 @@ class WorkQueue(Generic[Key]):
         """How many keys wait."""
         return len(self._waiting)
 
+    def oldest_wait(self) -> float:
+        """How many seconds the key that waits longest has waited; 0 when none waits."""
+        since = next(iter(self._waiting.values()), None)
+        return 0.0 if since is None else asyncio.get_running_loop().time() - since
+
     def add(self, key: Key) -> None:
         """Hands the key out as soon as a worker is free."""
         self._cancel_timer(key)
         if key in self._working:
             self._again.add(key)
         elif key not in self._waiting:
-            self._waiting.add(key)
+            self._waiting[key] = asyncio.get_running_loop().time()
             self._ready.put_nowait(key)
 
     def add_after(self, key: Key, seconds: float) -> None:
@@ -52,15 +58,21 @@ class WorkQueue(Generic[Key]):
         self._cancel_timer(key)
         self._timers[key] = loop.call_at(due, self._due, key)
 
-    def add_with_back_off(self, key: Key, *, at_least: float | None = None) -> float:
+    def add_with_back_off(
+        self,
+        key: Key,
+        *,
+        first: float = FIRST_PAUSE_SECONDS,
+        longest: float = LONGEST_PAUSE_SECONDS,
+        at_least: float = 0.0,
+    ) -> float:
         """Adds the key later, each time twice as late, with jitter; returns the pause in seconds.
 
         `at_least` is what the other side asked for.
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 16))
-        pause = max(pause * self._jitter(), at_least or 0.0)
+        pause = max(min(longest, first * 2.0 ** min(failures, 16)) * self._jitter(), at_least)
         self.add_after(key, pause)
         return pause
 
@@ -71,7 +83,7 @@ class WorkQueue(Generic[Key]):
     async def get(self) -> Key:
         """The next key; `done` must follow."""
         key = await self._ready.get()
-        self._waiting.discard(key)
+        self._waiting.pop(key, None)
         self._working.add(key)
         return key
 

@@ -1,0 +1,140 @@
+"""What is known of the objects of one kind: who exists, whose it is, and in which state.
+
+A watch tells it, a list replaces it, and a sweep compares it with the cluster. Whoever finds a
+difference, its ModelDeployment is told of once: what is already known is no news. No bodies are
+kept. The informer, kopf's handler and the sweep share one view per kind; `main` makes them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model_operator import api, naming
+
+Key = tuple[str, str]
+"""Namespace and name of a ModelDeployment."""
+
+PATIENCE_SECONDS = 10.0
+"""What a sweep has found, a watch that works has told by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One object."""
+
+    key: Key
+    version: str
+    """Its resourceVersion: equal or not, nothing else is made of it."""
+
+
+def owner_key(kind: str, metadata: Mapping[str, Any]) -> Key | None:
+    """The ModelDeployment that an object is or, by its labels, belongs to."""
+    if kind == api.KIND:
+        return metadata["namespace"], metadata["name"]
+    owner = metadata.get("labels", {}).get(naming.OWNER_LABEL)
+    return (metadata["namespace"], owner) if owner else None
+
+
+def known(kind: str, metadata: Mapping[str, Any]) -> Known | None:
+    """What is kept of an object; None when it belongs to no ModelDeployment."""
+    key = owner_key(kind, metadata)
+    return Known(key, metadata.get("resourceVersion", "")) if key else None
+
+
+class View:
+    """Belongs to one event loop."""
+
+    def __init__(
+        self,
+        kind: str,
+        namespace: str | None,
+        notify: Callable[[Key], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.kind = kind
+        self.namespace = namespace
+        """None: all of them."""
+        self.listed = False
+        """Whether everything that exists has been told of once."""
+        self._notify = notify
+        self._clock = clock
+        self._objects: dict[str, Known] = {}
+        """By uid."""
+        self._touched: set[str] | None = None
+        """What was told while a sweep was under way: the sweep knows less of it."""
+        self._found: dict[str, float] = {}
+        """What a sweep has found and the watch has not told yet, and since when."""
+        self._last_sign = self._last_told = clock()
+
+    def __len__(self) -> int:
+        """How many objects are known."""
+        return len(self._objects)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last sign that the watch works."""
+        return self._clock() - self._last_sign
+
+    def alive(self) -> None:
+        """The watch gave a sign of life: it was opened, or sent a bookmark."""
+        self._last_sign = self._clock()
+
+    def tell(self, change: str | None, metadata: Mapping[str, Any]) -> None:
+        """An event of the watch: ADDED, MODIFIED, DELETED, or None where kopf lists."""
+        uid = metadata["uid"]
+        self._last_told = self._last_sign = self._clock()
+        self._found.pop(uid, None)
+        if self._touched is not None:
+            self._touched.add(uid)
+        self._note(uid, None if change == "DELETED" else known(self.kind, metadata))
+
+    def replace(self, present: Mapping[str, Known]) -> None:
+        """A whole list, by which a watch begins."""
+        for uid in {*self._objects, *present}:
+            self._note(uid, present.get(uid))
+        self._touched = None  # a sweep that is under way knows less of everything
+        self._found.clear()
+        self._last_told = self._last_sign = self._clock()
+        self.listed = True
+
+    def begin_sweep(self) -> None:
+        """A list begins that will be compared."""
+        self._touched = set()
+
+    def end_sweep(self, present: Mapping[str, Known]) -> int:
+        """Takes over what differs from the whole list; returns how much that was."""
+        touched, self._touched = self._touched, None
+        if touched is None:
+            return 0
+        differing = [
+            uid
+            for uid in {*self._objects, *present} - touched
+            if self._objects.get(uid) != present.get(uid)
+        ]
+        for uid in differing:
+            self._note(uid, present.get(uid))
+            self._found.setdefault(uid, self._clock())
+        if not self._found:
+            self._last_sign = self._clock()  # nothing was missed: whatever it does, it works
+        return len(differing)
+
+    def missed(self) -> tuple[int, bool]:
+        """How many findings of sweeps the watch has not told in time (each is counted once), and
+        whether it has told nothing else since: it is deaf then.
+        """
+        now = self._clock()
+        late = {uid: at for uid, at in self._found.items() if now - at >= PATIENCE_SECONDS}
+        for uid in late:
+            del self._found[uid]
+        return len(late), any(self._last_told < at for at in late.values())
+
+    def _note(self, uid: str, now: Known | None) -> None:
+        before = self._objects.pop(uid, None)
+        if now is not None:
+            self._objects[uid] = now
+        if before != now:
+            for key in {one.key for one in (before, now) if one is not None}:
+                self._notify(key)

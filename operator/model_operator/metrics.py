@@ -1,0 +1,153 @@
+"""The operator's own metrics: what `/metrics` shows. docs/operator.md explains each.
+
+Nothing is labelled by resource: ten thousand resources would be ten thousand series. `main` makes
+one object and hands it to whoever has something to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class WatchedView(Protocol):
+    """What is known of one kind, as far as metrics show it."""
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+
+    @property
+    def age(self) -> float: ...  # noqa: D102
+
+    def __len__(self) -> int: ...
+
+
+class Metrics:
+    """One registry and everything in it."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        self._queue_depth = Gauge(
+            "cv_factory_queue_depth", "Resources that wait for a pass.", registry=registry
+        )
+        self._queue_oldest = Gauge(
+            "cv_factory_queue_oldest_wait_seconds",
+            "How long the resource that waits longest has waited for a free worker.",
+            registry=registry,
+        )
+        self._passes = Histogram(
+            "cv_factory_reconcile_duration_seconds",
+            "Passes over a resource, by how they ended.",
+            ["outcome"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._api_calls = Counter(
+            "cv_factory_api_calls_total",
+            "Requests to the API server, by what was answered.",
+            ["verb", "kind", "code"],
+            registry=registry,
+        )
+        self._api_seconds = Histogram(
+            "cv_factory_api_call_duration_seconds",
+            "Requests to the API server: until the answer was read, or a watch was open.",
+            ["verb", "kind"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._objects = Gauge(
+            "cv_factory_watched_objects", "Objects that are known.", ["kind"], registry=registry
+        )
+        self._watch_age = Gauge(
+            "cv_factory_watch_age_seconds",
+            "Since the last sign that what is known of a kind is fresh.",
+            ["kind"],
+            registry=registry,
+        )
+        self._found = Counter(
+            "cv_factory_sweep_differences_total",
+            "Objects of which a sweep learned before the watch told.",
+            ["kind"],
+            registry=registry,
+        )
+        self._missed = Counter(
+            "cv_factory_watch_missed_total",
+            "Changes that the watch left out; a sweep found them.",
+            ["kind"],
+            registry=registry,
+        )
+        self._kopf_restarts = Counter(
+            "cv_factory_kopf_restarts_total",
+            "How often kopf was started again within the process.",
+            registry=registry,
+        )
+        self._leader = Gauge(
+            "cv_factory_leader",
+            "1 while this process is the one that reconciles.",
+            registry=registry,
+        )
+        build = Gauge("cv_factory_build_info", "Always 1.", ["version"], registry=registry)
+        build.labels(version).set(1)
+
+    def follow_queue(self, depth: Callable[[], int], oldest_wait: Callable[[], float]) -> None:
+        """Reads the queue whenever the metrics are read."""
+        self._queue_depth.set_function(depth)
+        self._queue_oldest.set_function(oldest_wait)
+
+    def follow_views(self, views: Iterable[WatchedView]) -> None:
+        """Reads the views whenever the metrics are read; of several of a kind, the oldest."""
+        by_kind: dict[str, list[WatchedView]] = {}
+        for view in views:
+            by_kind.setdefault(view.kind, []).append(view)
+        for kind, same in by_kind.items():
+            self._watch_age.labels(kind).set_function(_oldest(same))
+            self._objects.labels(kind).set_function(_together(same))
+            self._found.labels(kind)
+            self._missed.labels(kind)
+
+    def leads(self, yes: bool) -> None:  # noqa: FBT001
+        """Whether the process is the one that reconciles."""
+        self._leader.set(int(yes))
+
+    def api_call(self, verb: str, kind: str, code: str, seconds: float) -> None:
+        """One request to the API server."""
+        self._api_calls.labels(verb, kind, code).inc()
+        self._api_seconds.labels(verb, kind).observe(seconds)
+
+    def reconciled(self, outcome: str, seconds: float) -> None:
+        """One pass."""
+        self._passes.labels(outcome).observe(seconds)
+
+    def sweep_found(self, kind: str, differences: int) -> None:
+        """A sweep learned of something before the watch told."""
+        self._found.labels(kind).inc(differences)
+
+    def watch_missed(self, kind: str, objects: int) -> None:
+        """A watch has left something out."""
+        self._missed.labels(kind).inc(objects)
+
+    def kopf_restarted(self) -> None:
+        """Kopf was started again."""
+        self._kopf_restarts.inc()
+
+
+def _oldest(views: Sequence[WatchedView]) -> Callable[[], float]:
+    return lambda: max(view.age for view in views)
+
+
+def _together(views: Sequence[WatchedView]) -> Callable[[], float]:
+    return lambda: sum(len(view) for view in views)
