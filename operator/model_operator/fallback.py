@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from model_operator import api
+from model_operator import api, validation
 
 
 def valid_part(
@@ -19,12 +17,14 @@ def valid_part(
 ) -> api.ModelDeploymentSpec | None:
     """The spec without the members that are not valid; None when no model was ever resolved.
 
-    Where it is the size that is not valid, the present one stays.
+    Where it is the size that is not valid, the present one stays; in the gap of strategy
+    Recreate that is 0, and one pod is better than none.
     """
     if status.model is None:
         return None
     model = status.model.requested.model_dump(mode="json", by_alias=True, exclude_none=True)
-    kept: dict[str, Any] = {"model": model, "replicas": status.replicas or 0}
+    size = max(status.replicas or 0, int(status.current_step_index is not None))
+    kept: dict[str, Any] = {"model": model, "replicas": size}
     for name in sorted(spec.keys() - {"model", "server"}):
         if _is_valid({**kept, name: spec[name]}):
             kept[name] = spec[name]
@@ -32,8 +32,4 @@ def valid_part(
 
 
 def _is_valid(spec: Mapping[str, Any]) -> bool:
-    try:
-        api.ModelDeploymentSpec.model_validate(spec)
-    except ValidationError:
-        return False
-    return True
+    return validation.refusal({"metadata": {"name": "any"}, "spec": spec}) is None

@@ -18,6 +18,8 @@ SERVER_PORT = 8000
 DRAIN_SECONDS = 15
 REQUEST_TIMEOUT_SECONDS = 30
 EXIT_MARGIN_SECONDS = 5
+START_SECONDS = 900
+"""After which the kubelet starts a container anew that has not become ready."""
 USER_ID = 65532
 LAST_WORDS = "FallbackToLogsOnError"
 """A container that dies without a termination message leaves the end of its log as one."""
@@ -68,7 +70,7 @@ def pod_template(
         },
         "spec": {
             "initContainers": [_fetch_container(spec.model, model, defaults, image)],
-            "containers": [_server_container(resource.name, revision, spec, model, drain, image)],
+            "containers": [_server_container(resource.name, revision, server, model, drain, image)],
             "volumes": [
                 {"name": "models", "emptyDir": {}},
                 {"name": "tmp", "emptyDir": {}},
@@ -122,12 +124,11 @@ def _fetch_container(
 def _server_container(
     name: str,
     revision: str,
-    spec: api.ModelDeploymentSpec,
+    server: api.ServerSpec,
     model: ResolvedModel,
     drain: int,
     image: Body,
 ) -> Body:
-    server = spec.server
     environment = {
         "MODEL_PATH": MODEL_PATH,
         "MODEL_SHA256": model.sha256,
@@ -150,9 +151,8 @@ def _server_container(
         "resources": server.resources,
         "volumeMounts": [*_mounts(read_only=True), *(server.volume_mounts or ())],
         "terminationMessagePolicy": LAST_WORDS,
-        # Every second until it is ready; then seldom enough not to disturb. As long as the
-        # rollout waits, the kubelet does too.
-        "startupProbe": _probe("/ready", period=1, failures=spec.progress_deadline_seconds),
+        # Every second until it is ready; then seldom enough not to disturb.
+        "startupProbe": _probe("/ready", period=1, failures=START_SECONDS),
         "readinessProbe": _probe("/ready", period=2, failures=2),
         "livenessProbe": _probe("/health", period=10, failures=3),
         "securityContext": _container_security(),

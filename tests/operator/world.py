@@ -129,6 +129,18 @@ class World:
             self.wait(tick)
         raise AssertionError(f"not settled: {self.resource.get('status', {}).get('message')}")
 
+    def settle_quickly(self) -> None:
+        """As `settle`, with the clock moved straight to what is waited for."""
+        for _ in range(60):
+            plan = self.one_pass()
+            changed = self.play_pods()
+            if plan.writes or changed:
+                continue
+            if plan.requeue_after is None:
+                return
+            self.now += plan.requeue_after
+        raise AssertionError(f"not settled: {self.resource.get('status', {}).get('message')}")
+
     # --- what the controllers and the kubelet do -----------------------------------------
 
     def version_revision(self, version: str) -> str:
@@ -223,15 +235,18 @@ class World:
         return self._resolved(requested)
 
     def _resolved(self, source: ModelSource) -> Resolution:
-        version = source.uri.rsplit("/", 1)[1]
+        aliased = source.uri.replace("@champion", "/1")
+        version = aliased.rsplit("/", 1)[1]
         digest = source.sha256 or self.registered_digest or digest_of(version)
-        return Resolution(source, ResolvedModel(source.uri, version, digest))
+        return Resolution(source, ResolvedModel(aliased, version, digest))
 
     def _apply(self, body: dict[str, Any]) -> None:
         kind, name = body["kind"], body["metadata"]["name"]
         self.writes.append(f"apply {kind}")
         self._serial += 1
-        body["metadata"] |= {"uid": f"{kind}-{self._serial}", "resourceVersion": str(self._serial)}
+        before = self._live(kind, name)
+        uid = before["metadata"]["uid"] if before else f"{kind}-{self._serial}"
+        body["metadata"] |= {"uid": uid, "resourceVersion": str(self._serial)}
         if kind == "Service":
             self._check_switch(body)
             self.service = body
@@ -242,6 +257,11 @@ class World:
             body["spec"]["replicas"] = live["spec"].get("replicas", 1)
             body["status"] = live.get("status", {})
             self.deployments[name] = body
+
+    def _live(self, kind: str, name: str) -> dict[str, Any] | None:
+        if kind == "Service":
+            return self.service
+        return (self.deployments if kind == "Deployment" else self.histories).get(name)
 
     def _delete(self, delete: Delete) -> None:
         objects = self.deployments if delete.kind == "Deployment" else self.histories
