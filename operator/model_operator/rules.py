@@ -224,13 +224,13 @@ MODEL = (
     Rule(
         "spec.model",
         "!has(self.requiredTags) || self.uri.startsWith('models:/')",
-        "requiredTags are tags of a registered version: they need a uri models:/...",
+        "requiredTags are tags of a registered version: only a uri with models:/ has them",
         lambda model: "requiredTags" not in model or model["uri"].startswith("models:/"),
     ),
     Rule(
         "spec.model",
         "!has(self.registry) || self.uri.startsWith('models:/') || self.uri.startsWith('runs:/')",
-        "registry is an MLflow server: it needs a uri models:/... or runs:/...",
+        "registry is an MLflow server: only a uri with models:/ or runs:/ is asked there",
         lambda model: "registry" not in model or model["uri"].startswith(("models:/", "runs:/")),
     ),
     _looks_like(
@@ -321,8 +321,9 @@ STRATEGY = (
     Rule(
         "spec.strategy.canary.steps",
         "self.filter(step, has(step.setWeight)).map(step, step.setWeight).isSorted() && "
-        "self.all(one, !has(one.setWeight) || self.exists_one(other, "
-        "has(other.setWeight) && other.setWeight == one.setWeight))",
+        "self.filter(step, has(step.setWeight)).all(one, "
+        "self.filter(step, has(step.setWeight)).exists_one(other, "
+        "other.setWeight == one.setWeight))",
         "each setWeight must be larger than the one before",
         _rises,
     ),

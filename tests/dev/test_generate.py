@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dev import generate
 
@@ -69,3 +71,37 @@ def test_a_value_that_is_there_twice_is_written_out_twice():
 def test_every_generated_file_says_that_it_is_not_to_be_edited():
     for path, text in generate.generated().items():
         assert "Do not edit" in text.splitlines()[0], path
+
+
+def rendered(template: str, *, knows: bool) -> str:
+    """What helm makes of the conditions that a chosen text is written with."""
+    shown, lines = [True], []
+    for line in template.splitlines(keepends=True):
+        match line.removeprefix("{{- ").removesuffix(" }}\n"):
+            case "if .knows":
+                shown.append(knows)
+            case "if not (.knows)":
+                shown.append(not knows)
+            case "else":
+                shown[-1] = not shown[-1]
+            case "end":
+                shown.pop()
+            case _ if all(shown):
+                lines.append(line)
+            case _:
+                pass
+    return "".join(lines)
+
+
+TEXTS = st.lists(st.sampled_from(["a\n", "b\n", "  c: 1\n"]), max_size=8).map("".join)
+
+
+@given(then=TEXTS, otherwise=TEXTS)
+def test_a_choice_of_two_texts_renders_to_the_one_or_the_other(then: str, otherwise: str):
+    template = generate.helm_choice(".knows", then, otherwise)
+    assert rendered(template, knows=True) == then
+    assert rendered(template, knows=False) == otherwise
+
+
+def test_lines_that_two_texts_share_are_written_once():
+    assert generate.helm_choice(".knows", "a\nb\n", "a\nb\n") == "a\nb\n"

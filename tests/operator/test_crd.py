@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from dev import generate
-from model_operator import crd
+from dev import generate, tools
+from model_operator import crd, rules, validation
+from model_operator.rules import Rule
+from tests.operator.rule_examples import EXAMPLES, served
 
-VERSION = crd.custom_resource_definition()["spec"]["versions"][0]
+WITH_RULES = crd.custom_resource_definition(cel=True)
+WITHOUT_RULES = crd.custom_resource_definition(cel=False)
+VERSION = WITH_RULES["spec"]["versions"][0]
 ROOT_SCHEMA = VERSION["schema"]["openAPIV3Schema"]
 
 
@@ -90,27 +96,97 @@ def test_the_scale_subresource_and_the_columns_name_fields_that_exist():
         assert field in ALL or field.startswith(".metadata."), path
 
 
+def test_the_committed_definition_is_the_one_that_the_types_give(repository: Path):
+    committed = (repository / "crds/modeldeployments.cvfactory.dev.yaml").read_text()
+    assert yaml.safe_load(committed) == WITH_RULES
+
+
+# --- rules -----------------------------------------------------------------------------------
+
+
+def test_every_rule_stands_at_its_path_with_its_sentence():
+    assert len(rules.ALL) > 40
+    for rule in rules.ALL:
+        written = crd.node_at(ROOT_SCHEMA, rule.path)["x-kubernetes-validations"]
+        assert {"rule": rule.cel, "message": rule.sentence} in written
+
+
+@pytest.mark.parametrize("rule", rules.ALL, ids=lambda rule: f"{rule.path}-{rule.sentence[:30]}")
+def test_a_rules_sentence_is_one_line_without_a_regular_expression(rule: Rule):
+    assert "\n" not in rule.sentence
+    assert not {"^", "$", "\\"} & set(rule.sentence)
+    assert not rule.sentence.endswith(".")
+
+
+def test_a_definition_for_old_api_servers_has_no_rules_but_what_stands_in_for_them():
+    root = WITHOUT_RULES["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert "x-kubernetes-validations" not in str(WITHOUT_RULES)
+    for rule in rules.ALL:
+        node = crd.node_at(root, rule.path)
+        assert rule.without_cel.items() <= node.items()
+    assert any(rule.without_cel for rule in rules.ALL)
+    assert "pattern" not in str(ROOT_SCHEMA), "would answer before the rule's sentence does"
+
+
+@pytest.mark.parametrize("rule", rules.ALL, ids=lambda rule: f"{rule.path}-{rule.sentence[:30]}")
+def test_what_stands_in_for_a_rule_lets_every_good_resource_pass(rule: Rule):
+    (examples,) = (examples for examples in EXAMPLES if examples.rule() == rule)
+    path = "metadata.name" if rule.path == "" else rule.path
+    for body in examples.good:
+        for _, node in validation.nodes(served(body), path):
+            if "pattern" in rule.without_cel:
+                assert re.search(rule.without_cel["pattern"], node)
+
+
+BOUNDS = {"string": "maxLength", "array": "maxItems"}
+
+
+@pytest.mark.parametrize("rule", rules.ALL, ids=lambda rule: f"{rule.path}-{rule.sentence[:30]}")
+def test_what_a_rule_walks_has_a_bound_by_which_the_api_server_prices_it(rule: Rule):
+    parts = rule.path.replace("[]", ".[]").split(".") if rule.path else []
+    prefixes = [".".join(parts[:end]).replace(".[]", "[]") for end in range(len(parts) + 1)]
+    for prefix in prefixes:
+        node = crd.node_at(ROOT_SCHEMA, prefix)
+        bound = BOUNDS.get(node["type"])
+        if "additionalProperties" in node:
+            bound = "maxProperties"
+        assert bound is None or bound in node, prefix
+
+
+# --- the chart -------------------------------------------------------------------------------
+
+
+@pytest.mark.api  # helm may have to be fetched
 @pytest.mark.parametrize(
-    ("committed", "rendered"),
+    ("version", "definition"),
     [
-        ("crds/modeldeployments.cvfactory.dev.yaml", crd.custom_resource_definition()),
-        (
-            "charts/cv-factory/templates/crd.yaml",
-            generate.chart_copy(crd.custom_resource_definition()),
-        ),
+        ("1.20.2", WITHOUT_RULES),
+        ("1.24.17", WITHOUT_RULES),
+        ("1.25.0", WITH_RULES),
+        ("1.25.4-gke.1600", WITH_RULES),
+        ("1.30.0", WITH_RULES),
     ],
-    ids=["crds", "chart"],
 )
-def test_the_committed_definition_is_the_one_that_the_types_give(
-    repository: Path, committed, rendered
+def test_the_chart_gives_an_api_server_the_rules_exactly_when_it_knows_cel(
+    repository: Path, version: str, definition: dict[str, Any]
 ):
-    assert yaml.safe_load((repository / committed).read_text()) == rendered
+    rendered = subprocess.run(
+        [
+            *(tools.helm(), "template", "release", repository / "charts/cv-factory"),
+            *("--show-only", "templates/crd.yaml", "--kube-version", version),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert yaml.safe_load(rendered.stdout) == generate.chart_copy(definition)
 
 
 def test_helm_leaves_the_definition_and_with_it_all_models_when_a_release_is_removed():
-    annotations = generate.chart_copy(crd.custom_resource_definition())["metadata"]["annotations"]
+    annotations = generate.chart_copy(WITH_RULES)["metadata"]["annotations"]
     assert annotations["helm.sh/resource-policy"] == "keep"
 
 
-def test_the_charts_copy_holds_nothing_that_helm_would_take_for_a_template(repository: Path):
-    assert "{{" not in (repository / "charts/cv-factory/templates/crd.yaml").read_text()
+@pytest.mark.parametrize("definition", [WITH_RULES, WITHOUT_RULES], ids=["cel", "plain"])
+def test_no_text_of_the_definition_would_be_taken_for_a_template_by_helm(definition):
+    assert "{{" not in generate.as_yaml(definition)

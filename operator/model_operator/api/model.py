@@ -13,7 +13,6 @@ class ModelSource(ApiType):
     """Which model to serve, and how it is fetched."""
 
     uri: str = Field(
-        min_length=1,
         max_length=1024,
         description="Where the model is. models:/NAME/VERSION: a version in the MLflow model "
         "registry. models:/NAME@ALIAS: the version that an alias names, looked up when spec.model "
