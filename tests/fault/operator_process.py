@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 ENDING_SECONDS = 20.0
 
 
@@ -53,7 +54,7 @@ class OperatorProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 env=self._environment,
-                cwd=Path(__file__).resolve().parents[2],
+                cwd=ROOT,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,4 +1,4 @@
-"""The operator's role, exactly as the chart gives it: rendered by helm, applied to a test cluster."""
+"""The operator's role, exactly as the chart gives it: rendered by helm, for a test cluster."""
 
 from __future__ import annotations
 

@@ -15,6 +15,10 @@ from dev.cluster.controlplane import ControlPlane
 from model_operator import crd
 from model_operator.clients import cluster as cluster_client
 from model_operator.clients.cluster import Cluster
+from tests.fault import role
+from tests.fault.admin import Admin
+from tests.fault.invariants import Invariants
+from tests.fault.proxy import Proxy
 from tests.operator.builders import make_model_deployment
 from tests.operator.pod_player import PodPlayer
 from tests.operator.world import World
@@ -37,7 +41,7 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [tools.kubectl(), "--kubeconfig", control_plane.kubeconfig, *arguments],
-            input=None if stdin is None else yaml.safe_dump(stdin),
+            input=stdin if stdin is None or isinstance(stdin, str) else yaml.safe_dump(stdin),
             capture_output=True,
             text=True,
             timeout=60,
@@ -49,6 +53,7 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 
     run("apply", "--server-side", "-f", "-", stdin=crd.custom_resource_definition())
     run("wait", "--for=condition=Established", f"crd/{crd.NAME}", "--timeout=30s")
+    run("apply", "-f", "-", stdin=role.manifest())
     return run
 
 
@@ -61,15 +66,35 @@ def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]
 
 
 @pytest.fixture
+async def admin(control_plane: ControlPlane, kubectl: Kubectl) -> AsyncIterator[Admin]:
+    """The API server as an administrator: for what stands around the operator."""
+    async with Admin(control_plane.kubeconfig) as connected:
+        yield connected
+
+
+@pytest.fixture
 async def cluster(control_plane: ControlPlane, kubectl: Kubectl) -> AsyncIterator[Cluster]:
+    """The operator's client alone, free to write anything."""
     connected = await cluster_client.connect(str(control_plane.kubeconfig))
     yield connected
     await connected.close()
 
 
 @pytest.fixture
-async def pod_player(cluster: Cluster, namespace: str) -> AsyncIterator[PodPlayer]:
-    async with PodPlayer(cluster, namespace) as player:
+async def operator_cluster(admin: Admin, tmp_path: Path) -> AsyncIterator[Cluster]:
+    """The API server as the operator has it: by the chart's role, and each write is checked."""
+    invariants = Invariants(admin)
+    async with Proxy(admin, role.account(), witness=invariants) as proxy:
+        proxy.write_kubeconfig(tmp_path / "kubeconfig")
+        connected = await cluster_client.connect(str(tmp_path / "kubeconfig"))
+        yield connected
+        await connected.close()
+    assert not invariants.violations
+
+
+@pytest.fixture
+async def pod_player(admin: Admin, namespace: str) -> AsyncIterator[PodPlayer]:
+    async with PodPlayer(admin, namespace) as player:
         yield player
 
 

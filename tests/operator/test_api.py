@@ -39,11 +39,11 @@ class ShelfRegistry:
 
 
 @pytest.fixture
-def reconciler(cluster: Cluster) -> Reconciler:
+def reconciler(operator_cluster: Cluster) -> Reconciler:
     return Reconciler(
-        cluster=cluster,
+        cluster=operator_cluster,
         registry=ShelfRegistry(),
-        emitter=ClusterEvents(cluster),
+        emitter=ClusterEvents(operator_cluster),
         defaults=Defaults(server_image="example/server:1", tracking_uri="http://mlflow:5000"),
         clock=lambda: datetime.now(UTC),
     )
