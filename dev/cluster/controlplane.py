@@ -12,6 +12,7 @@ the block, with `stop()`, or, should the test be killed, by a watchdog that sees
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -70,6 +71,15 @@ def free_ports(count: int) -> list[int]:
     for s in sockets:
         s.close()
     return ports
+
+
+def minor_version(program: Path) -> int:
+    """20 for a program of Kubernetes 1.20. Raises NotHealthy when it does not say."""
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    match = re.fullmatch(r"Kubernetes v1\.(\d+)\..*", done.stdout.strip())
+    if match is None:
+        raise NotHealthy(f"{program} --version says {done.stdout.strip()!r}: is it Kubernetes?")
+    return int(match[1])
 
 
 def make_certificates(pki: Path, addresses: list[str]) -> Authority:
@@ -158,6 +168,8 @@ class ControlPlane:
             command = components.controller_manager(
                 programs.controller_manager, pki, kubeconfig, ports[3]
             )
+            if minor_version(programs.controller_manager) < 24:
+                command.append("--port=0")  # the plain port, one for the whole machine
             self._run("kube-controller-manager", command)
             self._watch()
 

@@ -49,6 +49,22 @@ def test_it_serves_with_rbac_and_the_real_controllers_and_leaves_nothing():
 
 
 @pytest.mark.api
+def test_two_of_them_have_their_controllers_at_the_same_time():
+    with (
+        controlplane.ControlPlane(controller_manager=True) as one,
+        controlplane.ControlPlane(controller_manager=True) as other,
+    ):
+        for plane in (one, other):
+            assert run(plane.kubeconfig, "create", "namespace", "made").returncode == 0
+            wait_until(
+                lambda plane=plane: (
+                    run(plane.kubeconfig, "-n", "made", "get", "sa", "default").returncode == 0
+                ),
+                "no controller made the namespace's service account",
+            )
+
+
+@pytest.mark.api
 def test_it_ends_with_a_killed_test():
     script = (
         "import json, sys\n"
