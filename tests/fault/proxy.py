@@ -65,7 +65,7 @@ class Proxy:
     kill: Callable[[], Awaitable[None]] | None = None
     """Ends the operator at once and returns when it is dead."""
     record: Record = field(default_factory=Record)
-    faults: list[Fault] = field(default_factory=list)
+    injected: list[Fault] = field(default_factory=list)
     life: int = 0
     url: str = ""
     _alive: bool = True
@@ -98,19 +98,19 @@ class Proxy:
 
     def add(self, fault: Fault) -> None:
         """From now on."""
-        self.faults.append(fault)
+        self.injected.append(fault)
         self._wake()
 
     def remove(self, fault: Fault) -> None:
         """From now on no more; what a Silence holds breaks off."""
         if isinstance(fault, faults.Silence):
             fault.ended.set()
-        self.faults.remove(fault)
+        self.injected.remove(fault)
         self._wake()
 
     def clear(self) -> None:
         """Removes every fault."""
-        for fault in list(self.faults):
+        for fault in list(self.injected):
             self.remove(fault)
 
     def reborn(self) -> None:
@@ -179,7 +179,7 @@ class Proxy:
     # --- faults ------------------------------------------------------------------------------
 
     def _each(self, kind: type[F]) -> list[F]:
-        return [fault for fault in self.faults if isinstance(fault, kind)]
+        return [fault for fault in self.injected if isinstance(fault, kind)]
 
     def _death(self, request: Request) -> faults.Death | None:
         deaths = self._each(faults.Death)
@@ -240,7 +240,8 @@ class Proxy:
         response = web.StreamResponse(headers=_passed_on(answer.headers))
         await response.prepare(incoming)
         lines = _lines(answer.content)
-        pending: asyncio.Task[bytes] | None = None
+        line = asyncio.ensure_future(anext(lines, b""))
+        woken = asyncio.ensure_future(self._interrupt.wait())
         try:
             while True:
                 if (error := self._error_event(request)) is not None:
@@ -248,22 +249,20 @@ class Proxy:
                     break
                 if self._is_muted(request):
                     await asyncio.Event().wait()  # until the operator hangs up
-                pending = pending or asyncio.ensure_future(anext(lines, b""))
-                woken = asyncio.ensure_future(self._interrupt.wait())
-                await asyncio.wait({pending, woken}, return_when=asyncio.FIRST_COMPLETED)
-                woken.cancel()
-                if not pending.done():
-                    continue
-                line, pending = pending.result(), None
-                if not line:
+                await asyncio.wait({line, woken}, return_when=asyncio.FIRST_COMPLETED)
+                if woken.done():
+                    woken = asyncio.ensure_future(self._interrupt.wait())
+                    continue  # the faults have changed
+                if not line.result():
                     break
-                event = json.loads(line)
+                event = json.loads(line.result())
                 if not any(f.swallows(request, event) for f in self._each(faults.DropEvents)):
-                    await response.write(line + b"\n")
+                    await response.write(line.result() + b"\n")
+                line = asyncio.ensure_future(anext(lines, b""))
             await response.write_eof()
         finally:
-            if pending is not None:
-                pending.cancel()
+            line.cancel()
+            woken.cancel()
         return response
 
     def _is_muted(self, request: Request) -> bool:

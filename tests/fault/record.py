@@ -62,6 +62,14 @@ class Record:
             call.request.label for call in self.committed(since) if not is_status(call.request)
         )
 
+    def accepted(self, since: int = 0) -> Iterator[str]:
+        """The labels of the accepted writes from an index on, news included but no Lease."""
+        return (
+            call.request.label
+            for call in self.calls[since:]
+            if call.committed and call.request.plural != "leases"
+        )
+
     def statuses(self, since: int = 0) -> list[Body]:
         """The statuses that were written, in order."""
         return [
@@ -71,8 +79,8 @@ class Record:
         ]
 
     def quiet_for(self) -> float:
-        """Seconds since the last write, news included."""
-        times = [call.at for call in self.calls if call.request.writes]
+        """Seconds since the last write that was no Lease's."""
+        times = [c.at for c in self.calls if c.request.writes and c.request.plural != "leases"]
         return time.monotonic() - times[-1] if times else float("inf")
 
 

@@ -19,7 +19,7 @@ RELEASE_NAMESPACE = "cv-factory-system"
 def rendered() -> tuple[dict[str, Any], ...]:
     """The objects of the chart's rbac.yaml, with the chart's own default values."""
     command = [
-        *(tools.helm(), "template", "cv-factory", ROOT / "charts" / "cv-factory"),
+        *(str(tools.helm()), "template", "cv-factory", str(ROOT / "charts" / "cv-factory")),
         *("--namespace", RELEASE_NAMESPACE, "--show-only", "templates/rbac.yaml"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

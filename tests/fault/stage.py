@@ -177,6 +177,14 @@ class Scene:
 
         await self.until(quiet, "the operator is at rest")
 
+    async def until_listening(self) -> None:
+        """Waits until the operator's present life watches its resources."""
+
+        async def listens() -> bool:
+            return self.listening()
+
+        await self.until(listens, "the operator watches")
+
     def listening(self) -> bool:
         """Whether the operator's present life watches its resources."""
         life = self.proxy.life
