@@ -13,10 +13,12 @@ from typing import Any
 
 import yaml
 
+from dev import resource_reference
 from model_operator import crd
 
 ROOT = Path(__file__).resolve().parents[1]
-HEADER = "# Generated from operator/model_operator/api by `make generate`. Do not edit.\n"
+ORIGIN = "Generated from operator/model_operator/api and rules by `make generate`. Do not edit."
+HEADER = f"# {ORIGIN}\n"
 
 
 class PlainDumper(yaml.SafeDumper):
@@ -85,6 +87,7 @@ def generated() -> dict[Path, str]:
         ROOT / "crds/modeldeployments.cvfactory.dev.yaml": HEADER
         + as_yaml(crd.custom_resource_definition(cel=True)),
         ROOT / "charts/cv-factory/templates/crd.yaml": HEADER + chart_template(),
+        ROOT / "docs/resource.md": f"<!-- {ORIGIN} -->\n\n{resource_reference.reference()}",
     }
 
 

@@ -113,9 +113,9 @@ def add_rules(root: Schema, table: Sequence[Rule], *, cel: bool) -> None:
             node.update(rule.without_cel)
 
 
-def root_schema() -> Schema:
-    """The schema of the whole resource, without rules."""
-    return {
+def root_schema(table: Sequence[Rule] = rules.ALL) -> Schema:
+    """The schema of the whole resource, with the rules' remarks and without the rules."""
+    root: Schema = {
         "type": "object",
         "description": "One computer-vision model, live on this cluster: which version of which "
         "model, on how many pods, and how the next version takes over.",
@@ -132,6 +132,12 @@ def root_schema() -> Schema:
             "status": schema_of(api.ModelDeploymentStatus),
         },
     }
+    for rule in table:
+        if rule.remark:
+            path, words = rule.remark
+            field = node_at(root, path)
+            field["description"] = f"{field['description']} {words}"
+    return root
 
 
 def custom_resource_definition(*, cel: bool = False, table: Sequence[Rule] = rules.ALL) -> Schema:
@@ -140,7 +146,7 @@ def custom_resource_definition(*, cel: bool = False, table: Sequence[Rule] = rul
     Without `cel` every API server from 1.20 on takes it. It then refuses what types, ranges and
     patterns can say; the operator says the rest.
     """
-    root = root_schema()
+    root = root_schema(table)
     add_rules(root, table, cel=cel)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -20,6 +20,9 @@ TEXTS = (
     *("pvc://c/a/../b", "http://h", "http://h/p", "*.a.com", "A.com", "a\n", "/a\n", "\n"),
 )
 
+# So few that two fields often have the same: names that must differ, or must be found again.
+FEW = ("a", "PORT", "tmp", "/tmp", "error-rate", "30s", "models:/m@a")
+
 
 def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Values that a structural schema allows."""
@@ -36,7 +39,9 @@ def _arrays(schema: dict[str, Any]) -> st.SearchStrategy[list[Any]]:
 def _texts(schema: dict[str, Any]) -> st.SearchStrategy[str]:
     low, high = schema.get("minLength", 0), schema.get("maxLength", 100)
     fitting = [text for text in TEXTS if low <= len(text) <= high]
-    return st.sampled_from(fitting) | st.text(min_size=low, max_size=min(high, 20))
+    names = [text for text in FEW if low <= len(text) <= high]
+    free = st.text(min_size=low, max_size=min(high, 20))
+    return st.sampled_from(names) | st.sampled_from(fitting) | free
 
 
 def _integers(schema: dict[str, Any]) -> st.SearchStrategy[int]:

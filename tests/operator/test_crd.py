@@ -138,6 +138,15 @@ def test_what_stands_in_for_a_rule_lets_every_good_resource_pass(rule: Rule):
                 assert re.search(rule.without_cel["pattern"], node)
 
 
+def test_a_field_says_that_this_release_does_not_do_it_exactly_as_long_as_a_rule_refuses_it():
+    remarked = {rule.remark[0] for rule in rules.ALL if rule.remark}
+    said = {path[1:] for path, schema in FIELDS.items() if "supported" in schema["description"]}
+    assert said == remarked
+    assert [rule for rule in rules.ALL if bool(rule.remark) != (rule in rules.NOT_YET)] == []
+    later = crd.root_schema(rules.PERMANENT)["properties"]["spec"]["properties"]["autoscaling"]
+    assert "supported" not in later["description"]
+
+
 BOUNDS = {"string": "maxLength", "array": "maxItems"}
 
 

@@ -16,9 +16,9 @@ class ModelSource(ApiType):
         max_length=1024,
         description="Where the model is. models:/NAME/VERSION: a version in the MLflow model "
         "registry. models:/NAME@ALIAS: the version that an alias names, looked up when spec.model "
-        "changes. Not supported by this release: runs:/RUN_ID/PATH (an artifact of an MLflow run), "
-        "s3://BUCKET/KEY, https://HOST/PATH and pvc://CLAIM/PATH (a folder of a "
-        "PersistentVolumeClaim of the same namespace).",
+        "changes. runs:/RUN_ID/PATH: an artifact of an MLflow run. s3://BUCKET/KEY: in "
+        "object storage. https://HOST/PATH: on a web server. pvc://CLAIM/PATH: a folder of a "
+        "PersistentVolumeClaim of the same namespace.",
     )
     sha256: Annotated[str, StringConstraints(max_length=64)] | None = Field(
         default=None,
@@ -28,22 +28,21 @@ class ModelSource(ApiType):
     update_policy: Literal["Pinned", "FollowAlias"] = Field(
         default="Pinned",
         description="Pinned: the uri is looked up when spec.model changes, and stays what it was "
-        "then. FollowAlias: an alias that is moved in the registry is a new revision. FollowAlias "
-        "is not supported by this release.",
+        "then. FollowAlias: an alias that is moved in the registry is a new revision.",
     )
     required_tags: dict[str, Annotated[str, StringConstraints(max_length=5000)]] | None = Field(
         default=None,
         min_length=1,
         max_length=32,
         description="Tags that the registered version must have, by name and value, for example "
-        "validation: passed. Without them it is not served. Not supported by this release.",
+        "validation: passed. Without them it is not served.",
     )
     registry: str | None = Field(
         default=None,
         min_length=1,
         max_length=1024,
         description="The address of another MLflow server than the operator's own, for example "
-        "http://mlflow.ml:5000. Not supported by this release.",
+        "http://mlflow.ml:5000.",
     )
     credentials_secret_ref: SecretReference | None = Field(
         default=None,

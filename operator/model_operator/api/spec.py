@@ -38,8 +38,7 @@ class ModelDeploymentSpec(ApiType):
     )
     autoscaling: Autoscaling | None = Field(
         default=None,
-        description="How many pods serve, by their load; then replicas is not enforced. Not "
-        "supported by this release.",
+        description="How many pods serve, by their load; then replicas is not enforced.",
     )
     min_ready_seconds: Seconds = Field(
         default=0, description="How long a pod must be ready before it counts as available."
@@ -48,7 +47,7 @@ class ModelDeploymentSpec(ApiType):
     analysis: Analysis | None = Field(
         default=None,
         description="What must hold for a new revision while it is introduced; otherwise the "
-        "rollout is aborted. Not supported by this release.",
+        "rollout is aborted.",
     )
     traffic: Traffic = Field(default=Traffic(), description="How clients reach the model.")
     progress_deadline_seconds: int = Field(

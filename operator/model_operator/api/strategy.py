@@ -85,21 +85,17 @@ class Strategy(ApiType):
         description="Standard: start the new revision beside the old one, wait until every "
         "replica is ready, switch all traffic in one write, keep the old one for a while. "
         "Recreate: stop the old revision before the new one starts, for clusters that cannot "
-        "hold both at once (GPUs); nothing serves in between. Not supported by this release: "
-        "Canary (raise the new revision's share of requests in steps), BlueGreen (start it whole "
-        "on NAME-preview, switch when promoted), Shadow (send it copies of live requests and "
-        "compare the predictions; clients only ever hear the old one).",
+        "hold both at once (GPUs); nothing serves in between. Canary: raise the new revision's "
+        "share of requests in steps. BlueGreen: start it whole on NAME-preview, switch when "
+        "promoted. Shadow: send it copies of live requests and compare the predictions; clients "
+        "only ever hear the old one.",
     )
     canary: Canary | None = Field(
         default=None,
-        description="Settings of type Canary, which needs them. Not supported by this release.",
+        description="Settings of type Canary, which needs them.",
     )
-    blue_green: BlueGreen | None = Field(
-        default=None, description="Settings of type BlueGreen. Not supported by this release."
-    )
-    shadow: Shadow | None = Field(
-        default=None, description="Settings of type Shadow. Not supported by this release."
-    )
+    blue_green: BlueGreen | None = Field(default=None, description="Settings of type BlueGreen.")
+    shadow: Shadow | None = Field(default=None, description="Settings of type Shadow.")
     scale_down_delay_seconds: int = Field(
         default=30,
         ge=20,

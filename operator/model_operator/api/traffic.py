@@ -61,13 +61,12 @@ class Traffic(ApiType):
     provider: Literal["Service", "Router", "GatewayAPI"] = Field(
         default="Service",
         description="What divides requests between two revisions. Service: the Service itself, by "
-        "the number of pods; needs nothing. Not supported by this release: Router (a proxy of "
-        "this operator's, exact), GatewayAPI (a Gateway of the cluster's, exact).",
+        "the number of pods; needs nothing. Router: a proxy of this operator's, exact. "
+        "GatewayAPI: a Gateway of the cluster's, exact.",
     )
     gateway: GatewaySettings | None = Field(
         default=None,
-        description="Settings of provider GatewayAPI, which needs them. Not supported by this "
-        "release.",
+        description="Settings of provider GatewayAPI, which needs them.",
     )
     service: ServiceSettings = Field(
         default=ServiceSettings(),

@@ -1,51 +1,23 @@
-"""What a ModelDeployment must satisfy beyond the types of its fields: one table of rules.
-
-Each rule is written twice, as a CEL expression and as a Python predicate, and has one sentence.
-`crd` puts the expression with its sentence into the CustomResourceDefinition; `validation`
-evaluates the predicate in the operator, because API servers older than 1.25 know no CEL. The
-tests hold the two against each other.
-
-The expressions use only what the API server of Kubernetes 1.25 knows. They and the predicates
-are read after defaults were filled in, so a field with a default is always there.
-"""
+"""The rules that stay: what no release will take."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from model_operator import api
 from model_operator.api import durations
+from model_operator.rules.rule import Rule, full_match, looks_like
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One thing that must hold for every value at a path."""
-
-    path: str
-    """Fields joined by dots, `[]` for the items of a list: `spec.server.env[]`; "" is the root."""
-    cel: str
-    """Over `self`, the value at the path."""
-    sentence: str
-    """What a user reads: what is wanted, or what to do instead."""
-    holds: Callable[[Any], bool]
-    """The same as `cel`, over the JSON value at the path."""
-    without_cel: Mapping[str, Any] = field(default_factory=dict)
-    """Schema keywords that stand in for `cel` where the API server knows none; may be weaker."""
+def _distinct(values: Iterable[Any]) -> bool:
+    return all(count == 1 for count in Counter(values).values())
 
 
-def _full(pattern: str) -> Callable[[str], bool]:
-    """Whether a whole text matches. In Python, unlike in RE2, `$` also stands before a newline."""
-    compiled = re.compile(pattern.removeprefix("^").removesuffix("$"))
-    return lambda text: compiled.fullmatch(text) is not None
-
-
-def _looks_like(path: str, pattern: str, sentence: str) -> Rule:
-    """A text's form. A schema's own `pattern` would answer with the expression itself."""
-    return Rule(path, f"self.matches('{pattern}')", sentence, _full(pattern), {"pattern": pattern})
+def _listed(texts: Iterable[str]) -> str:
+    return ", ".join(f"'{text}'" for text in sorted(texts))
 
 
 def _only_with(path: str, member: str, field_name: str, value: str) -> Rule:
@@ -66,45 +38,6 @@ def _needs(path: str, member: str, field_name: str, value: str) -> Rule:
         f"{field_name} {value} needs {member}",
         lambda node: node[field_name] != value or member in node,
     )
-
-
-def _not_chosen(path: str, field_name: str, value: str, instead: str) -> Rule:
-    """A choice that a later release will know."""
-    return Rule(
-        path,
-        f"self.{field_name} != '{value}'",
-        f"{field_name} {value} is not supported by this release: use {instead}",
-        lambda node: node[field_name] != value,
-    )
-
-
-def _absent(path: str, member: str) -> Rule:
-    """A setting that a later release will know."""
-    return Rule(
-        path,
-        f"!has(self.{member})",
-        f"{member} is not supported by this release: leave it out",
-        lambda node: member not in node,
-    )
-
-
-def _scheme_absent(scheme: str) -> Rule:
-    """A kind of address that a later release will know."""
-    return Rule(
-        "spec.model.uri",
-        f"!self.startsWith('{scheme}')",
-        f"{scheme} is not supported by this release: register the model and use "
-        "models:/NAME/VERSION or models:/NAME@ALIAS",
-        lambda uri: not uri.startswith(scheme),
-    )
-
-
-def _distinct(values: Iterable[Any]) -> bool:
-    return all(count == 1 for count in Counter(values).values())
-
-
-def _listed(texts: Iterable[str]) -> str:
-    return ", ".join(f"'{text}'" for text in sorted(texts))
 
 
 NAME_PATTERN = f"^[a-z]([-a-z0-9]{{0,{api.NAME_MAX_LENGTH - 2}}}[a-z0-9])?$"
@@ -131,7 +64,7 @@ A_DURATION = "must be a whole number above 0 and a unit, s, m or h, for example 
 
 
 def _is_uri(uri: str) -> bool:
-    return any(_full(pattern)(uri) for pattern in URI_PATTERNS)
+    return any(full_match(pattern)(uri) for pattern in URI_PATTERNS)
 
 
 def _rises(steps: list[Mapping[str, Any]]) -> bool:
@@ -167,7 +100,7 @@ IDENTITY = (
         f"self.metadata.name.matches('{NAME_PATTERN}')",
         "metadata.name must begin with a lowercase letter, hold only lowercase letters, digits "
         f"and -, not end with -, and have at most {api.NAME_MAX_LENGTH} characters",
-        lambda root: _full(NAME_PATTERN)(root["metadata"]["name"]),
+        lambda root: full_match(NAME_PATTERN)(root["metadata"]["name"]),
     ),
     Rule(
         "spec",
@@ -204,7 +137,7 @@ MODEL = (
         "must not hold . or .. as a part of its path",
         lambda uri: re.search(DOT_SEGMENT_PATTERN.replace("$", r"\Z"), uri) is None,
     ),
-    _looks_like(
+    looks_like(
         "spec.model.sha256",
         "^[0-9a-f]{64}$",
         "must be 64 lowercase hexadecimal digits; leave it out to take the registered digest",
@@ -219,7 +152,9 @@ MODEL = (
         "spec.model",
         f"self.updatePolicy != 'FollowAlias' || self.uri.matches('{ALIAS_PATTERN}')",
         "updatePolicy FollowAlias needs an alias to follow: models:/NAME@ALIAS",
-        lambda model: model["updatePolicy"] != "FollowAlias" or _full(ALIAS_PATTERN)(model["uri"]),
+        lambda model: (
+            model["updatePolicy"] != "FollowAlias" or full_match(ALIAS_PATTERN)(model["uri"])
+        ),
     ),
     Rule(
         "spec.model",
@@ -233,7 +168,7 @@ MODEL = (
         "registry is an MLflow server: only a uri with models:/ or runs:/ is asked there",
         lambda model: "registry" not in model or model["uri"].startswith(("models:/", "runs:/")),
     ),
-    _looks_like(
+    looks_like(
         "spec.model.registry",
         REGISTRY_PATTERN,
         "must be the http:// or https:// address of an MLflow server, without user and password",
@@ -271,7 +206,7 @@ SERVER = (
         f"!self.mountPath.matches('{DOT_SEGMENT_PATTERN}')",
         "mountPath must be an absolute path below /, without //, . or .. in it or / at its end",
         lambda mount: (
-            _full(MOUNT_PATH_PATTERN)(mount["mountPath"])
+            full_match(MOUNT_PATH_PATTERN)(mount["mountPath"])
             and not {".", ".."} & set(mount["mountPath"].split("/"))
         ),
     ),
@@ -327,7 +262,7 @@ STRATEGY = (
         "each setWeight must be larger than the one before",
         _rises,
     ),
-    _looks_like("spec.strategy.canary.steps[].pause.duration", durations.PATTERN, A_DURATION),
+    looks_like("spec.strategy.canary.steps[].pause.duration", durations.PATTERN, A_DURATION),
 )
 
 ANALYSIS = (
@@ -340,7 +275,7 @@ ANALYSIS = (
             "analysis" not in spec or spec["strategy"]["type"] in {"Canary", "BlueGreen", "Shadow"}
         ),
     ),
-    _looks_like("spec.analysis.interval", durations.PATTERN, A_DURATION),
+    looks_like("spec.analysis.interval", durations.PATTERN, A_DURATION),
     Rule(
         "spec.analysis.metrics",
         "self.all(one, self.exists_one(other, other.name == one.name))",
@@ -379,7 +314,7 @@ ANALYSIS = (
 TRAFFIC = (
     _only_with("spec.traffic", "gateway", "provider", "GatewayAPI"),
     _needs("spec.traffic", "gateway", "provider", "GatewayAPI"),
-    _looks_like(
+    looks_like(
         "spec.traffic.gateway.hostnames[]",
         HOSTNAME_PATTERN,
         "must be a host name, for example cats.example.com or *.example.com",
@@ -387,24 +322,3 @@ TRAFFIC = (
 )
 
 PERMANENT = (*IDENTITY, *MODEL, *SERVER, *STRATEGY, *ANALYSIS, *TRAFFIC)
-
-NOT_YET = (
-    _not_chosen("spec.strategy", "type", "Canary", "Standard or Recreate"),
-    _not_chosen("spec.strategy", "type", "BlueGreen", "Standard or Recreate"),
-    _not_chosen("spec.strategy", "type", "Shadow", "Standard or Recreate"),
-    _absent("spec", "analysis"),
-    _absent("spec", "autoscaling"),
-    _not_chosen("spec.traffic", "provider", "Router", "Service"),
-    _not_chosen("spec.traffic", "provider", "GatewayAPI", "Service"),
-    _not_chosen("spec.model", "updatePolicy", "FollowAlias", "Pinned"),
-    _absent("spec.model", "requiredTags"),
-    _absent("spec.model", "registry"),
-    _scheme_absent("runs:/"),
-    _scheme_absent("s3://"),
-    _scheme_absent("https://"),
-    _scheme_absent("pvc://"),
-)
-"""What only a later release does is refused, never ignored. Each line goes by itself."""
-
-ALL = (*NOT_YET, *PERMANENT)
-"""In the order in which the operator tells them; the API server tells all at once."""
