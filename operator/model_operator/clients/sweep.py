@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import structlog
@@ -47,18 +47,20 @@ class Sweep:
         views: Mapping[View, Callable[[], None]],
         seconds: float,
         observer: SweepObserver,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`views`: each with what is called when its watch is found to be deaf."""
         self._cluster = cluster
         self._views = views
         self._seconds = seconds
         self._observer = observer
+        self._sleep = sleep
 
     async def run(self) -> None:
         """Sweeps for ever."""
         pause = self._seconds
         while True:
-            await asyncio.sleep(pause)
+            await self._sleep(pause)
             cpu, well = 0.0, True
             for view in self._views:
                 try:

@@ -29,6 +29,8 @@ STEADY_SECONDS = 60.0
 """A run that was longer makes the next pause the first again."""
 STOP_SECONDS = 10.0
 """How long kopf may take to end when it is told to."""
+CLOSE_SECONDS = 0.1
+"""What aiohttp's connections need of a loop after their session was closed."""
 
 Tell = Callable[[str | None, Mapping[str, Any]], None]
 """Called with each event's type (None while kopf lists) and the metadata of its object."""
@@ -124,7 +126,10 @@ class _Session:
 
         self._stop = from_outside
         if not self._told_to_stop:
-            await self._run(stop)
+            try:
+                await self._run(stop)
+            finally:
+                await asyncio.sleep(CLOSE_SECONDS)
 
     def _note_end(self, words: str) -> None:
         if not self._told_to_stop:
@@ -151,7 +156,7 @@ def kopf_run(tell: Tell, namespaces: tuple[str, ...], kubeconfig: str | None = N
 
     async def run(stop: asyncio.Event) -> None:
         await kopf.operator(
-            registry=handlers(tell_from_thread, kubeconfig),
+            registry=handlers(tell_from_thread, stop, kubeconfig),
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
@@ -164,7 +169,9 @@ def kopf_run(tell: Tell, namespaces: tuple[str, ...], kubeconfig: str | None = N
     return run
 
 
-def handlers(tell: Tell, kubeconfig: str | None = None) -> kopf.OperatorRegistry:
+def handlers(
+    tell: Tell, stop: asyncio.Event, kubeconfig: str | None = None
+) -> kopf.OperatorRegistry:
     """Kopf's registry: settings that silence it and never give up, log-in, one raw handler."""
     registry = kopf.OperatorRegistry()
 
@@ -183,6 +190,10 @@ def handlers(tell: Tell, kubeconfig: str | None = None) -> kopf.OperatorRegistry
         settings.queueing.worker_limit = 64
         settings.queueing.idle_timeout = 0.05
         settings.queueing.exit_timeout = 0.5
+
+    @kopf.on.cleanup(registry=registry)
+    async def ends(**_: Any) -> None:
+        stop.set()  # when it ends by itself, it waits five seconds for its own waiter for this
 
     @kopf.on.login(registry=registry)
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
