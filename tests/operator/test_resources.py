@@ -202,7 +202,7 @@ ELSEWHERE = st.fixed_dictionaries(
     {},
     optional={
         "replicas": st.integers(0, 1000),
-        "minReadySeconds": st.integers(0, 600),
+        "minReadySeconds": st.integers(0, 599),
         "progressDeadlineSeconds": st.integers(601, 86_400),
         "revisionHistoryLimit": st.integers(0, 100),
         "strategy": st.fixed_dictionaries({"scaleDownDelaySeconds": st.integers(20, 86_400)}),
