@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 from kubernetes.aio import client
 
-from model_operator.clients.cluster import Cluster
+from model_operator.clients.cluster import CallObserver, Cluster
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -26,12 +26,14 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def cluster_of(handler: Handler) -> AsyncIterator[Cluster]:
+async def cluster_of(
+    handler: Handler, observe: CallObserver | None = None
+) -> AsyncIterator[Cluster]:
     """The operator's own client of an API server that answers as `handler` does."""
     async with serving(handler) as url:
         configuration = client.Configuration()
         configuration.host = url
-        cluster = Cluster(client.ApiClient(configuration))
+        cluster = Cluster(client.ApiClient(configuration), observe)
         try:
             yield cluster
         finally:

@@ -1,0 +1,103 @@
+"""No credential reaches a log, whatever the other side answers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from kubernetes.aio import client
+
+from model_operator.api import ModelSource
+from model_operator.clients.cluster import Cluster
+from model_operator.clients.registry import MlflowRegistry
+from model_operator.errors import ApiUnreachable, ResolutionDelayed
+from model_operator.settings import Settings
+
+TOKEN = "t0k3n-t0k3n"
+PASSWORD = "hunter2-hunter2"
+SECRETS = (TOKEN, PASSWORD, base64.b64encode(f"operator:{PASSWORD}".encode()).decode())
+
+NONSENSE = [
+    b"HTTP/1.1 abc\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort",
+    b"HTTP/1.1 200 OK\r\n" + b"a: " + b"x" * 100_000 + b"\r\n\r\n",
+    b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
+    b"",
+]
+
+
+CALLS: list[Callable[[Cluster], Awaitable[Any]]] = [
+    lambda cluster: cluster.get("Pod", "v", "p"),
+    lambda cluster: anext(cluster.watch("Pod", None, "", "1")),
+    lambda cluster: cluster.apply({"kind": "Pod", "metadata": {"name": "p", "namespace": "v"}}),
+]
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[str]:
+    """The URL of a server that answers each request with these bytes and hangs up."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+def everything_said_by(error: BaseException) -> str:
+    """What any log could show of an exception: itself and its causes."""
+    said = [*traceback.format_exception(error)]
+    cause: BaseException | None = error
+    while isinstance(cause, ApiUnreachable | ResolutionDelayed):
+        said += [str(cause), repr(cause)]
+        cause = cause.__cause__
+    return "".join(said)
+
+
+@pytest.mark.parametrize("answer", NONSENSE, ids=lambda answer: answer[:20])
+@pytest.mark.parametrize("call", CALLS, ids=["get", "watch", "apply"])
+async def test_the_api_servers_nonsense_does_not_bring_the_token_to_light(
+    answer: bytes, call: Callable[[Cluster], Awaitable[Any]]
+):
+    async with answering(answer) as url:
+        configuration = client.Configuration()
+        configuration.host = url
+        configuration.api_key["BearerToken"] = TOKEN
+        configuration.api_key_prefix["BearerToken"] = "Bearer"
+        cluster = Cluster(client.ApiClient(configuration))
+        with pytest.raises(ApiUnreachable) as raised:
+            await call(cluster)
+        await cluster.close()
+    assert not any(secret in everything_said_by(raised.value) for secret in SECRETS)
+
+
+LOGINS = [
+    {"tracking_token": TOKEN},
+    {"tracking_username": "operator", "tracking_password": PASSWORD},
+]
+
+
+@pytest.mark.parametrize("login", LOGINS, ids=["token", "password"])
+@pytest.mark.parametrize("answer", NONSENSE, ids=lambda answer: answer[:20])
+async def test_the_registrys_nonsense_does_not_bring_the_login_to_light(
+    answer: bytes, login: dict[str, str]
+):
+    async with answering(answer) as url:
+        registry = MlflowRegistry(Settings(server_image="i", tracking_uri=url, **login))
+        with pytest.raises(ResolutionDelayed) as raised:
+            await registry.resolve(ModelSource(uri="models:/cats-dogs/1"))
+    assert not any(secret in everything_said_by(raised.value) for secret in SECRETS)
