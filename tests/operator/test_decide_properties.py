@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from model_operator.actions import Verb
 from tests.operator.builders import crashed, make_model_deployment, waiting
 from tests.operator.world import World
 
@@ -23,6 +25,11 @@ happenings = st.lists(
         st.tuples(st.just("lose records"), st.just(0)),
         st.tuples(st.just("bad version"), st.integers(1, 4)),
         st.tuples(st.just("slow version"), st.integers(1, 4)),
+        st.tuples(st.just("strategy"), st.sampled_from(["Standard", "Recreate"])),
+        st.tuples(st.just("paused"), st.booleans()),
+        st.tuples(st.just("invalid"), st.just(0)),
+        st.tuples(st.just("action"), st.sampled_from(sorted(Verb))),
+        st.tuples(st.just("roll back to version"), st.integers(1, 4)),
     ),
     max_size=30,
 )
@@ -33,17 +40,23 @@ class Story:
 
     def __init__(self) -> None:
         self.version, self.replicas = 1, 3
+        self.strategy, self.paused = "Standard", False
         self.troubles: dict[str, dict] = {}
         self.world = World(make_model_deployment())
         self.world.container = lambda revision: self.troubles.get(
             self.world.version_of(revision) or ""
         )
 
-    def play(self, what: str, value: int) -> None:
+    def play(self, what: str, value: Any) -> None:
         world = self.world
         happenings: dict[str, Callable[[], object]] = {
-            "version": lambda: self._edit(version=value),
-            "replicas": lambda: self._edit(replicas=value),
+            "version": lambda: self.edit(version=value),
+            "replicas": lambda: self.edit(replicas=value),
+            "strategy": lambda: self.edit(strategy=value),
+            "paused": lambda: self.edit(paused=value),
+            "invalid": lambda: self.edit(invalid=True),
+            "action": lambda: self.ask(value),
+            "roll back to version": lambda: self.ask("rollback", version=str(value)),
             "pass": world.one_pass,
             "dying pass": lambda: world.one_pass(dies_after=value),
             "pods": world.play_pods,
@@ -56,20 +69,27 @@ class Story:
         }
         happenings[what]()
 
-    def _edit(self, version: int | None = None, replicas: int | None = None) -> None:
-        self.version = self.version if version is None else version
-        self.replicas = self.replicas if replicas is None else replicas
-        self.world.edit(make_model_deployment().version(self.version).replicas(self.replicas))
+    def edit(self, *, invalid: bool = False, **changes: Any) -> None:
+        vars(self).update(changes)
+        resource = make_model_deployment().version(self.version).replicas(self.replicas)
+        resource = resource.strategy(self.strategy).spec(paused=self.paused)
+        self.world.edit(resource.spec(nonsense=True) if invalid else resource)
+
+    def ask(self, verb: str, version: str = "") -> None:
+        kept = {history["data"]["version"] for history in self.world.histories.values()}
+        revision = self.world.version_revision(version) if version in kept else None
+        self.world.ask(verb, **({"revision": revision} if revision else {}))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(happenings)
 def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_far):
     story = Story()
     for what, value in story_so_far:
         story.play(what, value)
     story.troubles.clear()
-    story._edit(version=9, replicas=2)
+    story.world.resource["metadata"].pop("annotations", None)
+    story.edit(version=9, replicas=2, paused=False)
     story.world.settle(tick=5)
     assert story.world.status["phase"] == "Healthy"
     assert story.world.serving_version() == "9"
@@ -78,11 +98,11 @@ def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_f
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.integers(0, 6), max_size=40))
-def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(deaths):
+@given(st.lists(st.integers(0, 6), max_size=40), st.sampled_from(["Standard", "Recreate"]))
+def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(deaths, strategy):
     def roll_out(world: World, deaths: list[int]) -> World:
         world.settle()
-        world.edit(make_model_deployment().version(2))
+        world.edit(resource.version(2))
         for writes in deaths:
             world.one_pass(dies_after=writes)
             world.play_pods()
@@ -90,8 +110,9 @@ def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(
         world.settle()
         return world
 
-    calm = roll_out(World(make_model_deployment()), [])
-    killed = roll_out(World(make_model_deployment()), deaths)
+    resource = make_model_deployment().strategy(strategy)
+    calm = roll_out(World(resource), [])
+    killed = roll_out(World(resource), deaths)
     assert killed.serving_version() == calm.serving_version() == "2"
     assert killed.replicas_by_version() == calm.replicas_by_version()
     assert killed.status["phase"] == calm.status["phase"] == "Healthy"

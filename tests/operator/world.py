@@ -57,15 +57,20 @@ class World:
         self.resource["spec"] = resource.build()["spec"]
         self.resource["metadata"]["generation"] += 1
 
-    def act(self, verb: str, **members: Any) -> dict[str, Any]:
-        """Asks for an action, makes a pass, and returns what became of it."""
+    def ask(self, verb: str, **members: Any) -> str:
+        """Asks for an action; returns its id."""
         self._serial += 1
         action = {"id": f"a{self._serial}", "verb": verb, **members}
         annotations = self.resource["metadata"].setdefault("annotations", {})
-        annotations["cvfactory.dev/action"] = json.dumps(action)
+        annotations[actions.ANNOTATION] = json.dumps(action)
+        return action["id"]
+
+    def act(self, verb: str, **members: Any) -> dict[str, Any]:
+        """Asks for an action, makes a pass, and returns what became of it."""
+        identity = self.ask(verb, **members)
         self.one_pass()
         answer: dict[str, Any] = self.status["lastAction"]
-        assert self.status["lastActionId"] == action["id"]
+        assert self.status["lastActionId"] == identity
         return answer
 
     def lose_status(self) -> None:
