@@ -105,12 +105,12 @@ def node_at(root: Schema, path: str) -> Schema:
 def add_rules(root: Schema, table: Sequence[Rule], *, cel: bool) -> None:
     """Puts every rule to its path: its expression, or what stands in for it."""
     for rule in table:
-        node = node_at(root, rule.path)
         if cel:
             validation = {"rule": rule.cel, "message": rule.sentence}
-            node.setdefault("x-kubernetes-validations", []).append(validation)
+            node_at(root, rule.path).setdefault("x-kubernetes-validations", []).append(validation)
         else:
-            node.update(rule.without_cel)
+            # CEL reads a resource's name from the root; a pattern stands at the name itself.
+            node_at(root, rule.path or "metadata.name").update(rule.without_cel)
 
 
 def root_schema(table: Sequence[Rule] = rules.ALL) -> Schema:

@@ -101,6 +101,7 @@ IDENTITY = (
         "metadata.name must begin with a lowercase letter, hold only lowercase letters, digits "
         f"and -, not end with -, and have at most {api.NAME_MAX_LENGTH} characters",
         lambda root: full_match(NAME_PATTERN)(root["metadata"]["name"]),
+        {"maxLength": api.NAME_MAX_LENGTH, "pattern": NAME_PATTERN},
     ),
     Rule(
         "spec",
