@@ -19,6 +19,8 @@ IMAGE = {"CV_FACTORY_SERVER_IMAGE": "example/server:1"}
         ("CV_FACTORY_RESYNC_SECONDS", "9"),
         ("CV_FACTORY_RESYNC_SECONDS", "nan"),
         ("CV_FACTORY_LOG_LEVEL", "loud"),
+        ("CV_FACTORY_SWEEP_SECONDS", "0.5"),
+        ("CV_FACTORY_NAMESPACES", "vision,Not A Name"),
         ("CV_FACTORY_HEALTH_PORT", "65536"),
         ("CV_FACTORY_HEALTH_PORT", "-1"),
         ("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
@@ -61,6 +63,18 @@ def test_values_are_read_by_their_names():
     assert (settings.workers, settings.log_level) == (3, "debug")
     assert settings.tracking_uri == "https://mlflow.example/prefix/"
     assert (settings.tracking_username, settings.tracking_password) == ("operator", "hunter2")
+
+
+@pytest.mark.parametrize("level", ["debug", "DEBUG", "Debug"])
+def test_the_log_level_is_written_in_either_case(level: str):
+    settings = Settings.from_environment({**IMAGE, "CV_FACTORY_LOG_LEVEL": level})
+    assert settings.log_level == "debug"
+
+
+def test_namespaces_are_separated_by_commas_and_none_means_all():
+    assert Settings.from_environment(IMAGE).namespaces == ()
+    environment = {**IMAGE, "CV_FACTORY_NAMESPACES": "vision, audio,,vision"}
+    assert Settings.from_environment(environment).namespaces == ("audio", "vision")
 
 
 def test_passwords_and_tokens_are_not_shown():
