@@ -6,6 +6,7 @@ given no sign for long *while the API server answers a plain request for the sam
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from model_operator.clients.cluster import Cluster
@@ -24,13 +25,13 @@ class Health:
 
     async def stale(self) -> list[str]:
         """The kinds whose watches have died unnoticed; empty while the process lives."""
-        found = []
-        for view in self._views:
-            if view.age < STALE_SECONDS or self.cluster is None:
-                continue
-            if await self.cluster.answers(view.kind, view.namespace):
-                found.append(view.kind)
-        return found
+        if (cluster := self.cluster) is None:
+            return []
+        silent = [view for view in self._views if view.age >= STALE_SECONDS]
+        answers = await asyncio.gather(
+            *(cluster.answers(view.kind, view.namespace) for view in silent)
+        )
+        return [view.kind for view, answer in zip(silent, answers, strict=True) if answer]
 
     def unlisted(self) -> list[str]:
         """The kinds that have not been listed yet; empty once the process is ready."""

@@ -1,0 +1,97 @@
+"""The chart, rendered by helm: what the operator may do, and how its pod is probed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dev import tools
+from model_operator.metrics import Metrics
+from model_operator.runtime.health import Health
+from model_operator.runtime.web import application
+from model_operator.settings import Settings
+
+Body = dict[str, Any]
+
+
+def rendered(repository: Path, *values: str) -> list[Body]:
+    command = [str(tools.helm()), "template", "cv-factory", str(repository / "charts/cv-factory")]
+    done = subprocess.run(
+        [
+            *command,
+            "--namespace",
+            "system",
+            *(word for value in values for word in ("--set", value)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [body for body in yaml.safe_load_all(done.stdout) if body]
+
+
+def of_kind(bodies: list[Body], kind: str) -> list[Body]:
+    return [body for body in bodies if body["kind"] == kind]
+
+
+def container(bodies: list[Body]) -> Body:
+    (deployment,) = of_kind(bodies, "Deployment")
+    (found,) = deployment["spec"]["template"]["spec"]["containers"]
+    body: Body = found
+    return body
+
+
+def settings_of(bodies: list[Body]) -> Settings:
+    return Settings.from_environment({e["name"]: e["value"] for e in container(bodies)["env"]})
+
+
+def test_the_role_has_no_wildcard_and_no_secrets(repository: Path):
+    (role,) = of_kind(rendered(repository), "ClusterRole")
+    for rule in role["rules"]:
+        words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+        assert not {"*", "secrets"} & words, rule
+        assert not any("*" in word for word in words), rule
+
+
+def test_by_default_the_whole_cluster_is_served(repository: Path):
+    bodies = rendered(repository)
+    assert of_kind(bodies, "Role") == []
+    assert settings_of(bodies).namespaces == ()
+
+
+def test_named_namespaces_have_the_same_rules_each_and_the_cluster_has_none(repository: Path):
+    (whole,) = of_kind(rendered(repository), "ClusterRole")
+    bodies = rendered(repository, "watchNamespaces={audio,vision}")
+    assert of_kind(bodies, "ClusterRole") + of_kind(bodies, "ClusterRoleBinding") == []
+    roles = {role["metadata"]["namespace"]: role for role in of_kind(bodies, "Role")}
+    assert {name: role["rules"] for name, role in roles.items()} == {
+        "audio": whole["rules"],
+        "vision": whole["rules"],
+    }
+    (account,) = of_kind(bodies, "ServiceAccount")
+    for binding in of_kind(bodies, "RoleBinding"):
+        namespace = binding["metadata"]["namespace"]
+        assert binding["roleRef"]["name"] == roles[namespace]["metadata"]["name"]
+        (subject,) = binding["subjects"]
+        assert subject["name"] == account["metadata"]["name"]
+        assert subject["namespace"] == "system"
+    assert len(of_kind(bodies, "RoleBinding")) == 2
+    assert settings_of(bodies).namespaces == ("audio", "vision")
+
+
+def test_the_probes_ask_what_the_process_serves_on_its_port(repository: Path):
+    bodies = rendered(repository)
+    found = container(bodies)
+    app = application(Health([]), Metrics("1").registry)
+    served = {resource.canonical for resource in app.router.resources()}
+    assert found["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert found["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert {"/healthz", "/readyz", "/metrics"} <= served
+    ports = {port["name"]: port["containerPort"] for port in found["ports"]}
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert ports[found[probe]["httpGet"]["port"]] == settings_of(bodies).health_port
