@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from dev import tools
@@ -15,6 +16,9 @@ from model_operator.runtime.web import application
 from model_operator.settings import Settings
 
 Body = dict[str, Any]
+
+pytestmark = pytest.mark.api
+"""helm may have to be fetched."""
 
 
 def rendered(repository: Path, *values: str) -> list[Body]:
