@@ -82,7 +82,7 @@ def weights(*given: int) -> Json:
 
 def analysis(*metrics: Json, kind: str = "Canary", **fields: Any) -> Json:
     how = {"type": kind} | ({"canary": {"steps": [{"setWeight": 10}]}} if kind == "Canary" else {})
-    judged = list(metrics) or [{"name": "error-rate", "max": 0.01}]
+    judged = list(metrics) or [ERROR_RATE]
     return resource(strategy=how, analysis={"metrics": judged, **fields})
 
 
@@ -97,6 +97,8 @@ def gateway(**fields: Any) -> Json:
 SHA256 = "0123456789abcdef" * 4
 PLAIN = resource()
 CANARY = weights(10, 50)
+ERROR_RATE = {"name": "error-rate", "max": 0.1}
+LATENCY = {"name": "latency-p95-ms", "max": 300}
 PROMETHEUS = {"query": "sum(up)"}
 
 URIS = (
@@ -219,13 +221,18 @@ EXAMPLES = (
     Examples(
         "spec.model",
         "tags of a registered version",
-        (PLAIN, model(requiredTags={"validation": "passed"})),
+        (
+            PLAIN,
+            model("s3://bucket/model"),
+            model(requiredTags={"validation": "passed"}),
+        ),
         (model("s3://bucket/model", requiredTags={"validation": "passed"}),),
     ),
     Examples(
         "spec.model",
         "registry is an MLflow server",
         (
+            model("s3://bucket/model"),
             model(registry="http://mlflow.ml:5000"),
             model("runs:/0a1b/model", registry="http://mlflow.ml:5000"),
         ),
@@ -256,7 +263,7 @@ EXAMPLES = (
     Examples(
         "spec.server.env",
         "variable must have a name",
-        (env("A", "B"), env("A", "a")),
+        (env("A", "B", "C"), env("A", "a")),
         (env("A", "B", "A"),),
     ),
     Examples(
@@ -268,7 +275,7 @@ EXAMPLES = (
     Examples(
         "spec.server.volumes",
         "volume must have a name",
-        (volumes("a", "b"),),
+        (volumes("a", "b", "c"),),
         (volumes("a", "b", "a"),),
     ),
     Examples(
@@ -405,8 +412,8 @@ EXAMPLES = (
     Examples(
         "spec.analysis.metrics",
         "name of its own",
-        (analysis({"name": "error-rate", "max": 0.1}, {"name": "latency-p95-ms", "max": 300}),),
-        (analysis({"name": "error-rate", "max": 0.1}, {"name": "error-rate", "max": 0.2}),),
+        (analysis(ERROR_RATE, LATENCY, {"name": "mine", "max": 1, "prometheus": PROMETHEUS}),),
+        (analysis(ERROR_RATE, LATENCY, ERROR_RATE),),
     ),
     Examples(
         "spec.analysis.metrics[]",
@@ -425,6 +432,8 @@ EXAMPLES = (
         "spec.analysis.metrics[]",
         "no value passes",
         (
+            analysis(ERROR_RATE),
+            analysis({"name": "mine", "min": 0.9, "prometheus": PROMETHEUS}),
             analysis({"name": "latency-p95-ms", "min": 1, "max": 300}),
             analysis({"name": "latency-p95-ms", "min": 300, "max": 300.0}),
         ),
@@ -445,6 +454,8 @@ EXAMPLES = (
         "not percent",
         (
             analysis({"name": "error-rate", "min": 0, "max": 1}),
+            analysis({"name": "error-rate", "max": 0}),
+            analysis({"name": "error-rate", "min": 1}),
             analysis({"name": "error-rate", "maxRatioToStable": 2}),
             analysis({"name": "error-rate", "max": 5, "prometheus": PROMETHEUS}),
             analysis({"name": "latency-p95-ms", "max": 300}),

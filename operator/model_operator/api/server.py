@@ -57,7 +57,7 @@ class ServerSpec(ApiType):
     )
     env: list[EnvVar] | None = Field(
         default=None,
-        max_length=256,
+        max_length=128,
         description="Environment variables of the server container (EnvVar). Names must differ; "
         f"the operator's own are taken: {', '.join(sorted(RESERVED_ENVIRONMENT))}.",
     )
