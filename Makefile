@@ -32,6 +32,14 @@ unit: $(READY) ## Run the tests that need no cluster (a minute)
 api: $(READY) ## Run the tests that need etcd and an API server
 	@$(BIN)/python -m dev.test api
 
+.PHONY: fault
+fault: $(READY) ## Kill the operator at a sample of its writes, and lose and break its calls (3 minutes)
+	@$(BIN)/python -m dev.test fault
+
+.PHONY: test-faults
+test-faults: $(READY) ## The same at every write and for whole minutes (half an hour)
+	@$(BIN)/python -m tests.fault
+
 .PHONY: e2e
 e2e: $(READY) ## Run the tests that need a whole cluster
 	@$(BIN)/python -m dev.test e2e

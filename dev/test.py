@@ -74,8 +74,9 @@ def prepare_e2e() -> None:
 
 
 LAYERS = (
-    Layer("unit", "not api and not e2e", lambda: None),
+    Layer("unit", "not api and not fault and not e2e", lambda: None),
     Layer("api", "api", prepare_api),
+    Layer("fault", "fault", prepare_api),
     Layer("e2e", "e2e", prepare_e2e),
 )
 
@@ -118,7 +119,9 @@ def must_run_everything() -> bool:
 def main() -> int:
     """Runs the chosen layers; exit status 1 when a test or a layer that must run failed."""
     parser = argparse.ArgumentParser(description="Run the tests, layer by layer.")
-    parser.add_argument("layers", nargs="*", metavar="LAYER", help="unit, api, e2e (default: all)")
+    parser.add_argument(
+        "layers", nargs="*", metavar="LAYER", help="unit, api, fault, e2e (default: all)"
+    )
     chosen = parser.parse_args().layers or [layer.name for layer in LAYERS]
     if unknown := set(chosen) - {layer.name for layer in LAYERS}:
         parser.error(f"no such layer: {', '.join(sorted(unknown))}")

@@ -164,10 +164,10 @@ def test_a_run_in_which_nothing_passed_is_never_green(run: Run):
     assert run(GREEN, "api", prepare_api=cannot_be_had) == 1
 
 
-def test_the_three_layers_share_out_every_test_of_the_project():
+def test_the_layers_share_out_every_test_of_the_project():
     markers = [layer.marker for layer in runner.LAYERS]
-    assert [layer.name for layer in runner.LAYERS] == ["unit", "api", "e2e"]
-    assert markers == ["not api and not e2e", "api", "e2e"]
+    assert [layer.name for layer in runner.LAYERS] == ["unit", "api", "fault", "e2e"]
+    assert markers == ["not api and not fault and not e2e", "api", "fault", "e2e"]
 
 
 def test_make_shows_every_layer_as_a_target(pytestconfig: pytest.Config):

@@ -88,6 +88,12 @@ class Admin:
         found: list[Body] = (await self.call("GET", path, query=query)).get("items") or []
         return found
 
+    async def raw(self, path: str, selector: str) -> bytes:
+        """A list as the API server writes it."""
+        query = {"labelSelector": selector} if selector else None
+        async with self.session.get(f"{self.url}{path}", params=query, timeout=TIMEOUT) as answer:
+            return await answer.read()
+
     async def apply(self, path: str, body: Mapping[str, Any], manager: str = "test") -> Body:
         """Server-side apply, by force."""
         query = {"fieldManager": manager, "force": "true"}

@@ -182,17 +182,9 @@ def trials(workflow: Workflow, expected: Outcome) -> list[Trial]:
 
 
 async def every_trial(
-    stage: Stage,
-    chosen: Iterable[tuple[Trial, Outcome]],
-    *,
-    side_by_side: int,
-    mutation: str | None = None,
+    stage: Stage, chosen: Iterable[tuple[Trial, Outcome]], mutation: str | None = None
 ) -> list[Verdict]:
-    """Runs the trials, so many at a time."""
-    free = asyncio.Semaphore(side_by_side)
-
-    async def run(trial: Trial, expected: Outcome) -> Verdict:
-        async with free:
-            return await die(stage, trial, expected, mutation)
-
-    return list(await asyncio.gather(*(run(*one) for one in chosen)))
+    """Runs the trials, as many at a time as the stage allows."""
+    return list(
+        await asyncio.gather(*(die(stage, trial, known, mutation) for trial, known in chosen))
+    )

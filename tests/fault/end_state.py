@@ -25,6 +25,8 @@ _MASKED = frozenset(
         "endpoints.kubernetes.io/last-change-trigger-time",
     }
 )
+_MASKED_KEYS = ('k:{"uid"', 'k:{"ip"')
+"""Of managedFields, which name a list's elements by their content."""
 _BY_TYPE = frozenset({"conditions", "managedFields", "ownerReferences", "ports"})
 """Lists whose order says nothing."""
 
@@ -54,6 +56,10 @@ async def end_state(admin: Admin, paths: list[str], namespace: str) -> dict[str,
     for path, items in zip(paths, lists, strict=True):
         for body in items:
             masked = mask(body, random)
+            if path.endswith("/replicasets"):
+                # The Deployment controller's writes: as many as it happens to see changes.
+                masked["metadata"].pop("generation")
+                masked["status"].pop("observedGeneration", None)
             identity = f"{path.rsplit('/', 1)[1]} {masked['metadata']['name']}"
             found.setdefault(identity, []).append(masked)
     return {
@@ -69,7 +75,7 @@ def mask(value: Any, random: Mapping[str, str]) -> Any:
         return {
             _renamed(key, random): _sorted(key, mask(inner, random))
             for key, inner in value.items()
-            if key not in _MASKED and not key.startswith('k:{"uid"')
+            if key not in _MASKED and not key.startswith(_MASKED_KEYS)
         }
     if isinstance(value, list):
         return [mask(inner, random) for inner in value]

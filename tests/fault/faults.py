@@ -74,11 +74,11 @@ class Silence:
 
 @dataclass
 class MuteStreams:
-    """Watches that are open, and those that are opened, stay open and tell nothing."""
+    """Watches that are open, and those that are opened, stay open and tell nothing, for ever."""
 
     matches: Matcher
-    muted: int = 0
-    """How many streams it has silenced; those stay silent when the fault is over."""
+    muted: set[str] = field(default_factory=set)
+    """By plural."""
 
 
 @dataclass

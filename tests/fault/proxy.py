@@ -260,15 +260,18 @@ class Proxy:
                     await response.write(line.result() + b"\n")
                 line = asyncio.ensure_future(anext(lines, b""))
             await response.write_eof()
+        except ConnectionError:
+            pass  # the operator has hung up, or is dead
         finally:
             line.cancel()
             woken.cancel()
         return response
 
     def _is_muted(self, request: Request) -> bool:
+        """Once it is, a stream stays so: it is not asked again."""
         for mute in self._each(faults.MuteStreams):
             if mute.matches(request):
-                mute.muted += 1
+                mute.muted.add(request.plural)
                 return True
         return False
 

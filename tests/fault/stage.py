@@ -44,10 +44,17 @@ class Stage:
     tracking_uri: str
     folder: Path
     """For kubeconfigs and logs."""
+    free: asyncio.Semaphore
+    """How many scenes may still be played."""
 
     @contextlib.asynccontextmanager
     async def scene(self, mutation: str | None = None) -> AsyncIterator[Scene]:
         """A new namespace with a running operator; both are gone afterwards."""
+        async with self.free, self._scene(mutation) as scene:
+            yield scene
+
+    @contextlib.asynccontextmanager
+    async def _scene(self, mutation: str | None) -> AsyncIterator[Scene]:
         namespace = f"fault-{os.getpid()}-{next(_numbers)}"
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
         await self.admin.call("POST", "/api/v1/namespaces", body)

@@ -1,0 +1,134 @@
+"""The parts of the campaign, run and told in figures: one line each, and what diverged above it.
+
+Used by `python -m tests.fault` for all of it and by the tests for a sample.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fault import api_faults, campaign, idle, views
+from tests.fault.campaign import Outcome, Trial, Verdict
+from tests.fault.stage import Stage
+from tests.fault.workflows import WORKFLOWS, Workflow
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part has found."""
+
+    figures: str
+    """One line."""
+    divergences: Sequence[str]
+
+
+def seed() -> str:
+    """The commit's hash: another sample for each commit, the same one for everybody."""
+    command = ["git", "rev-parse", "HEAD"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def sample_of(everything: Sequence[Trial], size: int) -> list[Trial]:
+    """So many trials, chosen by the commit's hash."""
+    chosen = random.Random(seed())
+    return chosen.sample(everything, min(size, len(everything)))
+
+
+async def deaths(
+    stage: Stage,
+    size: int | None = None,
+    workflows: Sequence[Workflow] = WORKFLOWS,
+    mutation: str | None = None,
+) -> Part:
+    """The death campaign: all of it, or so many trials."""
+    started = time.monotonic()
+    outcomes = await asyncio.gather(
+        *(campaign.undisturbed(stage, workflow, mutation) for workflow in workflows)
+    )
+    expected = dict(zip((w.name for w in workflows), outcomes, strict=True))
+    every = [t for w in workflows for t in campaign.trials(w, expected[w.name])]
+    chosen = every if size is None else sample_of(every, size)
+    verdicts = await campaign.every_trial(
+        stage, [(trial, expected[trial.workflow.name]) for trial in chosen], mutation
+    )
+    diverged = [*_undisturbed(expected), *_diverged(verdicts)]
+    figures = (
+        f"deaths {sum(v.died for v in verdicts)} of {len(every)}, "
+        f"divergences {len(diverged)}, not reached {sum(not v.died for v in verdicts)}, "
+        f"workflows {len(workflows)}, seconds {time.monotonic() - started:.0f}"
+    )
+    return Part(figures, [*diverged, *_unreached(verdicts)])
+
+
+def _undisturbed(expected: dict[str, Outcome]) -> Iterable[str]:
+    for name, outcome in expected.items():
+        for violation in outcome.violations:
+            yield f"{name}, undisturbed: {violation}"
+
+
+def _diverged(verdicts: Iterable[Verdict]) -> Iterable[str]:
+    for verdict in verdicts:
+        if verdict.divergences:
+            yield f"{verdict.trial}: {'; '.join(verdict.divergences)}"
+
+
+def _unreached(verdicts: Iterable[Verdict]) -> list[str]:
+    """Only a status may go unwritten, and then it is no divergence."""
+    return [
+        f"{verdict.trial}: never came"
+        for verdict in verdicts
+        if not verdict.died and "status" not in verdict.trial.at.label
+    ]
+
+
+async def lost_views(stage: Stage) -> Part:
+    """Stale and lost views: all of them."""
+    started = time.monotonic()
+    results = await views.every_story(stage)
+    diverged = [f"{r.name}: {'; '.join(r.divergences)}" for r in results if r.divergences]
+    slowest = max(results, key=lambda result: result.seconds)
+    figures = (
+        f"lost and stale views {len(results)}, divergences {len(diverged)}, longest repair "
+        f"{slowest.seconds:.1f} s of {views.REPAIR_SECONDS:.0f} s ({slowest.name}), "
+        f"seconds {time.monotonic() - started:.0f}"
+    )
+    return Part(figures, diverged)
+
+
+async def outages(stage: Stage, duration: float) -> Part:
+    """Each fault of the API server for `duration` seconds."""
+    started = time.monotonic()
+    results = await api_faults.every_outage(stage, duration)
+    diverged = [f"{r.outage.name}: {'; '.join(r.divergences)}" for r in results if r.divergences]
+    for_ever = results[-1]
+    slowest = max(results[:-1], key=lambda result: result.seconds)
+    busiest = max(results, key=lambda result: result.calls_per_second)
+    figures = (
+        f"API faults {len(results)} of {duration:.0f} s, divergences {len(diverged)}, longest "
+        f"recovery {slowest.seconds:.1f} s of {api_faults.RECOVERY_SECONDS:.0f} s "
+        f"({slowest.outage.name}), silent streams {for_ever.seconds:.1f} s of "
+        f"{api_faults.SILENT_STREAM_SECONDS:.0f} s, most calls {busiest.calls_per_second:.1f}/s "
+        f"({busiest.outage.name}), seconds {time.monotonic() - started:.0f}"
+    )
+    return Part(figures, diverged)
+
+
+async def idling(stage: Stage, duration: float) -> Part:
+    """Settled resources for `duration` seconds."""
+    results = await idle.every_idler(stage, duration)
+    written = [f"{r.name}: {', '.join(r.written)}" for r in results if r.written]
+    calls = sum(result.calls for result in results)
+    figures = (
+        f"idle resources {len(results)} for {duration:.0f} s, "
+        f"writes {sum(len(r.written) for r in results)}, reads {calls}"
+    )
+    return Part(figures, written)

@@ -1,0 +1,357 @@
+"""Stale and lost views: what the operator is told is old, or it is never told.
+
+Each story changes the world while the news of it is lost, and demands that the operator repairs
+or follows it all the same, within REPAIR_SECONDS. A story is told twice: with the one event lost
+that speaks of the change, and with every event lost until the change is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from model_operator import api, naming, reasons
+from tests.fault import workflows
+from tests.fault.campaign import compare, outcome
+from tests.fault.end_state import differences, end_state, kinds
+from tests.fault.faults import DropEvents, Event, OldLists
+from tests.fault.paths import Request
+from tests.fault.stage import NAME, NotWithin, Scene, Stage
+from tests.operator.pod_player import Part
+
+REPAIR_SECONDS = 30.0
+EVENTS_ARRIVE_SECONDS = 2.0
+"""After so long nothing more comes of a change that nobody follows."""
+INFORMED = {
+    "modeldeployments": f"/apis/{api.API_VERSION}/modeldeployments",
+    "deployments": "/apis/apps/v1/deployments",
+    "controllerrevisions": "/apis/apps/v1/controllerrevisions",
+    "services": "/api/v1/services",
+    "pods": "/api/v1/pods",
+    "endpoints": "/api/v1/endpoints",
+}
+
+Body = dict[str, Any]
+Check = Callable[[Scene], Awaitable[bool]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one story."""
+
+    name: str
+    seconds: float = 0.0
+    """From the change to its repair."""
+    divergences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LostNews:
+    """A change whose news is lost."""
+
+    name: str
+    change: Callable[[Scene], Awaitable[None]]
+    repaired: Check
+    lost: Callable[[Request, Event], bool]
+    """The one event that speaks of it."""
+
+
+# --- what changes, and what is demanded ------------------------------------------------------
+
+
+async def revision(scene: Scene) -> str:
+    """The stable revision."""
+    found = await scene.resource()
+    assert found is not None
+    name: str = found["status"]["stable"]["revision"]
+    return name
+
+
+async def edit(scene: Scene) -> None:
+    """Three pods instead of two."""
+    await scene.submit(version=1, replicas=3)
+
+
+async def three_serve(scene: Scene) -> bool:
+    """The edit was followed."""
+    return [body["spec"]["replicas"] for body in (await scene.deployments()).values()] == [3]
+
+
+async def delete_deployment(scene: Scene) -> None:
+    """Somebody deletes what serves."""
+    (name,) = await scene.deployments()
+    target = scene.path("deployments", naming.revision_child(NAME, name))
+    await scene.admin.call("DELETE", target, {"propagationPolicy": "Background"})
+
+
+async def scale_deployment(scene: Scene) -> None:
+    """Somebody takes a pod from what serves."""
+    (name,) = await scene.deployments()
+    target = scene.path("deployments", naming.revision_child(NAME, name))
+    await scene.admin.patch(target, {"spec": {"replicas": 1}})
+
+
+async def two_serve(scene: Scene) -> bool:
+    """What serves has its size again."""
+    return [body["spec"]["replicas"] for body in (await scene.deployments()).values()] == [2]
+
+
+async def misdirect_service(scene: Scene) -> None:
+    """Somebody points the endpoint at a revision that does not exist."""
+    labels = {naming.REVISION_LABEL: "0000000000"}
+    await scene.admin.patch(scene.path("services"), {"spec": {"selector": labels}})
+
+
+async def delete_service(scene: Scene) -> None:
+    """Somebody deletes the endpoint."""
+    await scene.admin.call("DELETE", scene.path("services"))
+
+
+async def service_selects_stable(scene: Scene) -> bool:
+    """The endpoint is right again."""
+    found = await scene.admin.get(scene.path("services"))
+    (name,) = await scene.deployments()
+    return found is not None and found["spec"]["selector"].get(naming.REVISION_LABEL) == name
+
+
+async def delete_record(scene: Scene) -> None:
+    """Somebody deletes the record of what serves."""
+    (name,) = await scene.deployments()
+    record = naming.revision_child(NAME, name)
+    path = f"/apis/apps/v1/namespaces/{scene.namespace}/controllerrevisions/{record}"
+    await scene.admin.call("DELETE", path)
+
+
+async def record_exists(scene: Scene) -> bool:
+    """It was written again."""
+    path = f"/apis/apps/v1/namespaces/{scene.namespace}/controllerrevisions"
+    return len(await scene.admin.items(path)) == 1
+
+
+async def let_pods_be_ready(scene: Scene) -> None:
+    """The pods of version 2, held until now, become ready."""
+    scene.play(Part())
+
+
+async def second_version_serves(scene: Scene) -> bool:
+    """All requests go to version 2, and status says so."""
+    status = (await scene.resource() or {}).get("status") or {}
+    return bool((status.get("stable") or {}).get("version") == "2")
+
+
+async def delete_and_recreate(scene: Scene) -> None:
+    """Another resource under the same name, with another model."""
+    await scene.delete()
+    await workflows.gone(scene)
+    await scene.submit(version=2)
+
+
+async def is_ready(scene: Scene) -> bool:
+    """The resource is ready in its present generation."""
+    found = await scene.resource() or {}
+    status = found.get("status") or {}
+    conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+    current = status.get("observedGeneration") == found.get("metadata", {}).get("generation")
+    return current and conditions.get(reasons.READY) == "True"
+
+
+def _event(plural: str, *types: str) -> Callable[[Request, Event], bool]:
+    def matches(request: Request, event: Event) -> bool:
+        return request.plural == plural and event["type"] in types
+
+    return matches
+
+
+def _edited(request: Request, event: Event) -> bool:
+    return (
+        request.plural == "modeldeployments"
+        and event["type"] == "MODIFIED"
+        and event["object"]["metadata"]["generation"] > 1
+    )
+
+
+def _pod_is_ready(request: Request, event: Event) -> bool:
+    conditions = (event["object"].get("status") or {}).get("conditions") or ()
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return request.plural == "pods" and event["type"] == "MODIFIED" and ready
+
+
+NEWS = (
+    LostNews("the spec is edited", edit, three_serve, _edited),
+    LostNews(
+        "its Deployment is deleted", delete_deployment, two_serve, _event("deployments", "DELETED")
+    ),
+    LostNews(
+        "its Deployment is scaled", scale_deployment, two_serve, _event("deployments", "MODIFIED")
+    ),
+    LostNews(
+        "its Service is misdirected",
+        misdirect_service,
+        service_selects_stable,
+        _event("services", "MODIFIED"),
+    ),
+    LostNews(
+        "its Service is deleted",
+        delete_service,
+        service_selects_stable,
+        _event("services", "DELETED"),
+    ),
+    LostNews(
+        "its record is deleted",
+        delete_record,
+        record_exists,
+        _event("controllerrevisions", "DELETED"),
+    ),
+    LostNews(
+        "it is deleted and made anew",
+        delete_and_recreate,
+        second_version_serves,
+        _event("modeldeployments", "DELETED", "ADDED"),
+    ),
+)
+NEWS_OF_A_ROLLOUT = (
+    LostNews("a pod becomes ready", let_pods_be_ready, second_version_serves, _pod_is_ready),
+    LostNews(
+        "the endpoints change",
+        let_pods_be_ready,
+        second_version_serves,
+        _event("endpoints", "MODIFIED"),
+    ),
+)
+
+
+# --- the stories -----------------------------------------------------------------------------
+
+
+async def lose_news(stage: Stage, news: LostNews, *, everything: bool) -> Result:
+    """Changes the world unheard, and waits until that is repaired."""
+    name = f"{news.name}, {'every event' if everything else 'one event'} lost"
+    async with stage.scene() as scene:
+        await workflows.one_serves(scene)
+        if news in NEWS_OF_A_ROLLOUT:
+            await workflows.start_version_2_and_hold_it(scene)
+        await scene.until_quiet()
+        loss = (
+            DropEvents(lambda request, event: event["type"] != "BOOKMARK", count=10**9)
+            if everything
+            else DropEvents(news.lost)
+        )
+        scene.proxy.add(loss)
+        try:
+            changed = time.monotonic()
+            await news.change(scene)
+            if everything:
+                await asyncio.sleep(EVENTS_ARRIVE_SECONDS)
+                scene.proxy.remove(loss)
+                changed = time.monotonic()
+            await scene.until(lambda: news.repaired(scene), name, REPAIR_SECONDS)
+            seconds = time.monotonic() - changed
+            await scene.until(lambda: is_ready(scene), f"{name}: ready again")
+        except NotWithin as late:
+            return Result(name, REPAIR_SECONDS, (str(late), *scene.invariants.violations))
+        if not loss.dropped:
+            return Result(name, seconds, ("no event was lost: the story proves nothing",))
+        return Result(name, seconds, tuple(scene.invariants.violations))
+
+
+async def old_lists(scene: Scene) -> OldLists:
+    """What informers would be told now, to be told again later."""
+    found = {}
+    for plural, path in INFORMED.items():
+        prefix, _, last = path.rpartition("/")
+        scoped = f"{prefix}/namespaces/{scene.namespace}/{last}"
+        selector = "" if plural == "modeldeployments" else naming.MANAGED_SELECTOR
+        found[plural] = await scene.admin.raw(scoped, selector)
+    return OldLists(found)
+
+
+async def restart_at_rest_onto_old_lists(stage: Stage) -> Result:
+    """Version 2 serves; a restarted operator is told that version 1 does. It writes nothing."""
+    name = "restart at rest onto older lists"
+    async with stage.scene() as scene:
+        await workflows.one_serves(scene)
+        old = await old_lists(scene)
+        await workflows.update(scene)
+        await scene.until_quiet()
+        paths = await kinds(scene.admin)
+        before = await end_state(scene.admin, paths, scene.namespace)
+        mark = len(scene.proxy.record.calls)
+        scene.proxy.add(old)
+        await scene.restart()
+        await scene.until_listening()
+        await scene.until_quiet(5.0)
+        after = await end_state(scene.admin, paths, scene.namespace)
+        written = [f"{label} was written" for label in scene.proxy.record.accepted(mark)]
+        return Result(name, 0.0, (*written, *differences(before, after), *_unread(old)))
+
+
+async def restart_in_mid_rollout_onto_old_lists(stage: Stage) -> Result:
+    """A restarted operator is told of the time before the rollout, and finishes it all the same."""
+    name = "restart in mid-rollout onto older lists"
+
+    async def play(scene: Scene, *, disturbed: bool) -> tuple[Any, OldLists]:
+        await workflows.one_serves(scene)
+        await scene.until_quiet()
+        old = await old_lists(scene)
+        mark = len(scene.proxy.record.calls)
+        await workflows.start_version_2_and_hold_it(scene)
+        if disturbed:
+            scene.proxy.add(old)
+            await scene.restart()
+            await scene.until_listening()
+        scene.play(Part())
+        await workflows.ready(scene)
+        await scene.until_quiet()
+        return await outcome(scene, mark), old
+
+    async with stage.scene() as calm, stage.scene() as scene:
+        try:
+            (expected, _), (found, old) = await asyncio.gather(
+                play(calm, disturbed=False), play(scene, disturbed=True)
+            )
+        except NotWithin as late:
+            return Result(name, 0.0, (str(late), *scene.invariants.violations))
+        return Result(name, 0.0, (*compare(expected, found), *_unread(old)))
+
+
+async def restart_onto_lists_of_a_namesake(stage: Stage) -> Result:
+    """Deleted and made anew while the operator is dead; restarted, it is told of the first one."""
+    name = "made anew under the same name, restart onto the lists of the first"
+    async with stage.scene() as scene:
+        await workflows.one_serves(scene)
+        await scene.until_quiet()
+        old = await old_lists(scene)
+        await scene.operator.kill()
+        await delete_and_recreate(scene)
+        scene.proxy.add(old)
+        started = time.monotonic()
+        await scene.start()
+        try:
+            await scene.until(lambda: second_version_serves(scene), name, REPAIR_SECONDS)
+        except NotWithin as late:
+            return Result(name, REPAIR_SECONDS, (str(late), *scene.invariants.violations))
+        seconds = time.monotonic() - started
+        return Result(name, seconds, (*scene.invariants.violations, *_unread(old)))
+
+
+def _unread(old: OldLists) -> list[str]:
+    """Whether the operator was really told the old."""
+    return [] if old.replayed else ["no older list was read: the story proves nothing"]
+
+
+async def every_story(stage: Stage) -> list[Result]:
+    """All of them, as many at a time as the stage allows."""
+    losses = [
+        lose_news(stage, news, everything=everything)
+        for news in (*NEWS, *NEWS_OF_A_ROLLOUT)
+        for everything in (False, True)
+    ]
+    restarts = (
+        restart_at_rest_onto_old_lists,
+        restart_in_mid_rollout_onto_old_lists,
+        restart_onto_lists_of_a_namesake,
+    )
+    return list(await asyncio.gather(*losses, *(restart(stage) for restart in restarts)))
