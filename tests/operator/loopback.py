@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 from kubernetes.aio import client
 
-from model_operator.clients.cluster import CallObserver, Cluster
+from model_operator.clients.cluster import Cluster
+from model_operator.clients.transport import CallObserver
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

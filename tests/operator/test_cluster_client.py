@@ -15,6 +15,7 @@ from kubernetes.aio import client
 
 from model_operator import api, naming
 from model_operator.clients import cluster as cluster_module
+from model_operator.clients import transport
 from model_operator.clients.cluster import Cluster
 from model_operator.errors import ApiError, ApiUnreachable, Conflict, Gone, NotFound
 from tests.operator.builders import make_model_deployment
@@ -265,7 +266,7 @@ async def test_an_answer_that_is_not_json_is_no_answer(body):
 
 
 async def test_a_request_that_gets_no_answer_is_given_up(monkeypatch):
-    monkeypatch.setattr(cluster_module, "REQUEST_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT_SECONDS", 0.1)
 
     async def handler(request: web.BaseRequest) -> web.Response:
         await asyncio.Event().wait()

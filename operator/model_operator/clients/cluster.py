@@ -1,50 +1,30 @@
 """The Kubernetes API, as this operator uses it: plain dicts, server-side apply, typed errors.
 
-The `kubernetes` package's asyncio client does log-in, TLS and transport. Nothing is retried in
-here: a pass that fails is made again from fresh reads.
+Nothing is retried in here: a pass that fails is made again from fresh reads.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import urlencode
+from typing import Any
 
-import aiohttp
 from kubernetes.aio import client, config
 
 from model_operator import api, naming
-from model_operator.errors import ApiError, ApiUnreachable, Conflict, Gone, NotFound
-
-Body = dict[str, Any]
-CallObserver = Callable[[str, str, str, float], None]
-"""Hears of each call: its verb, kind, code (`unreachable` where there was no answer), seconds."""
+from model_operator.clients.transport import JSON, Body, CallObserver, Transport, json_object
+from model_operator.errors import ApiError, ApiUnreachable, Conflict, NotFound
 
 PAGE_SIZE = 500
-REQUEST_TIMEOUT_SECONDS = 10
 WATCH_SECONDS = 300
 """How long the server keeps a watch open before it is renewed."""
 SILENCE_SECONDS = 70
 """A watch that says nothing for so long is taken for dead (bookmarks come every minute)."""
 
 _METADATA_ONLY = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
-_METHODS = {
-    "get": "GET",
-    "list": "GET",
-    "watch": "GET",
-    "create": "POST",
-    "update": "PUT",
-    "apply": "PATCH",
-    "patch": "PATCH",
-    "delete": "DELETE",
-}
 _GROUPS = {
     "Pod": ("api/v1", "pods"),
     "Service": ("api/v1", "services"),
@@ -56,7 +36,6 @@ _GROUPS = {
 }
 _OTHER_UID = re.compile(r"metadata\.uid: .*field is immutable")
 """How an API server as old as 1.20 answers an apply whose uid is not that of the object."""
-_ERRORS: Mapping[int, type[ApiError]] = {404: NotFound, 409: Conflict, 410: Gone}
 
 
 @dataclass(frozen=True)
@@ -111,17 +90,16 @@ class Cluster:
     """One connection pool to one API server."""
 
     def __init__(self, api_client: client.ApiClient, observe: CallObserver | None = None) -> None:
-        self._client = api_client
-        self._observe = observe
+        self._transport = Transport(api_client, observe)
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.close()
+        await self._transport.close()
 
     async def get(self, kind: str, namespace: str, name: str) -> Body | None:
         """One object, or None when it does not exist."""
         try:
-            return await self._json("get", kind, path(kind, namespace, name))
+            return await self._transport.json("get", kind, path(kind, namespace, name))
         except NotFound:
             return None
 
@@ -132,7 +110,7 @@ class Cluster:
         items: list[Body] = []
         query = {"limit": str(PAGE_SIZE), "labelSelector": selector, "fieldSelector": fields}
         while True:
-            page = await self._json("list", kind, path(kind, namespace), query)
+            page = await self._transport.json("list", kind, path(kind, namespace), query)
             # The items of a list do not say what they are.
             identity = {"apiVersion": page["apiVersion"], "kind": kind}
             items.extend({**identity, **item} for item in page.get("items") or ())
@@ -146,11 +124,11 @@ class Cluster:
         """The metadata of all objects that the label selector matches, page by page."""
         query = {"limit": str(PAGE_SIZE), "labelSelector": selector}
         while True:
-            content = await self._read(
+            content = await self._transport.read(
                 "list", kind, path(kind, namespace), query, accept=_METADATA_ONLY.format("List")
             )
             started = time.thread_time()
-            page = _object(content, f"the list of {kind}")
+            page = json_object(content, f"the list of {kind}")
             items = [item["metadata"] for item in page.get("items") or ()]
             version = page["metadata"]["resourceVersion"]
             yield MetadataPage(items, version, time.thread_time() - started)
@@ -161,7 +139,7 @@ class Cluster:
     async def answers(self, kind: str, namespace: str | None) -> bool:
         """Whether the API server, asked for one object of a kind, gives a list."""
         try:
-            await self._json("list", kind, path(kind, namespace), {"limit": "1"})
+            await self._transport.json("list", kind, path(kind, namespace), {"limit": "1"})
         except (ApiError, ApiUnreachable):
             return False
         return True
@@ -192,26 +170,12 @@ class Cluster:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        limits = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_SECONDS)
-        with self._measured("watch", kind) as call:
-            accept = _METADATA_ONLY.format("") if metadata_only else "application/json"
-            response = await self._request(
-                "GET", path(kind, namespace), query, accept=accept, limits=limits
-            )
-            call.code = str(response.status)
-        try:
-            opened()
-            async for line in response.content:
-                event = _event(line)
-                if event["type"] == "ERROR":
-                    status = event["object"]
-                    code = status.get("code", 500)
-                    raise _ERRORS.get(code, ApiError)(code, status.get("message", ""))
-                yield event
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ApiUnreachable(f"the watch of {kind} broke: {_words(error)}") from error
-        finally:
-            response.close()
+        accept = _METADATA_ONLY.format("") if metadata_only else JSON
+        target = path(kind, namespace)
+        async for event in self._transport.events(
+            kind, target, query, accept, SILENCE_SECONDS, opened
+        ):
+            yield event
 
     async def apply(self, body: Mapping[str, Any]) -> Body:
         """Server-side apply; takes over fields that others have changed.
@@ -224,7 +188,7 @@ class Cluster:
         query = {"fieldManager": naming.MANAGER, "force": "true"}
         target = path(body["kind"], metadata["namespace"], metadata["name"])
         try:
-            return await self._json(
+            return await self._transport.json(
                 "apply", body["kind"], target, query, body, "application/apply-patch+yaml"
             )
         except ApiError as error:
@@ -247,7 +211,7 @@ class Cluster:
 
         """
         seen = {"uid": uid, "resourceVersion": resource_version}
-        await self._json(
+        await self._transport.json(
             "patch",
             "Scale",
             path("Deployment", namespace, deployment, "scale"),
@@ -278,7 +242,7 @@ class Cluster:
             {"op": "replace", "path": f"/{'/'.join(member)}", "value": value},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
         ]
-        await self._json(
+        await self._transport.json(
             "patch",
             kind,
             path(kind, namespace, name),
@@ -291,7 +255,7 @@ class Cluster:
         """Deletes the object with this uid, and its dependants behind it; gone is fine."""
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         try:
-            await self._json("delete", kind, path(kind, namespace, name), {}, options)
+            await self._transport.json("delete", kind, path(kind, namespace, name), {}, options)
         except NotFound:
             return
 
@@ -304,130 +268,13 @@ class Cluster:
         """
         metadata = body["metadata"]
         target = path(api.KIND, metadata["namespace"], metadata["name"], "status")
-        return await self._json("update", api.KIND, target, {"fieldManager": naming.MANAGER}, body)
+        return await self._transport.json(
+            "update", api.KIND, target, {"fieldManager": naming.MANAGER}, body
+        )
 
     async def create(self, body: Mapping[str, Any]) -> Body:
         """Creates an object that is never changed again, such as an Event."""
         target = path(body["kind"], body["metadata"]["namespace"])
-        return await self._json(
+        return await self._transport.json(
             "create", body["kind"], target, {"fieldManager": naming.MANAGER}, body
         )
-
-    async def _json(
-        self,
-        verb: str,
-        kind: str,
-        target: str,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        content_type: str = "application/json",
-    ) -> Body:
-        content = await self._read(verb, kind, target, query or {}, body, content_type)
-        return _object(content, f"{_METHODS[verb]} {target}")
-
-    async def _read(
-        self,
-        verb: str,
-        kind: str,
-        target: str,
-        query: Mapping[str, str],
-        body: Mapping[str, Any] | None = None,
-        content_type: str = "application/json",
-        accept: str = "application/json",
-    ) -> bytes:
-        method = _METHODS[verb]
-        with self._measured(verb, kind) as call:
-            response = await self._request(method, target, query, body, content_type, accept)
-            try:
-                content = await response.read()
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise ApiUnreachable(f"{method} {target}: {_words(error)}") from error
-            call.code = str(response.status)
-        return content
-
-    async def _request(
-        self,
-        method: str,
-        target: str,
-        query: Mapping[str, str],
-        body: Mapping[str, Any] | None = None,
-        content_type: str = "application/json",
-        accept: str = "application/json",
-        *,
-        limits: aiohttp.ClientTimeout | None = None,
-    ) -> aiohttp.ClientResponse:
-        """The response with its body still to be read; errors by status as typed exceptions."""
-        headers = {"Accept": accept, "Content-Type": content_type}
-        for setting in (await self._client.configuration.auth_settings()).values():
-            headers[setting["key"]] = setting["value"]
-        pairs = urlencode({key: value for key, value in query.items() if value})
-        url = f"{self._client.configuration.host}{target}" + (f"?{pairs}" if pairs else "")
-        limit = limits or aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
-        try:
-            # A watch has no limit of its own for the beginning of the answer.
-            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                answer = await self._client.rest_client.request(
-                    method, url, headers=headers, body=body, _request_timeout=limit
-                )
-                response = cast("aiohttp.ClientResponse", answer.response)
-                if response.status < 400:
-                    return response
-                raise await _error(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiUnreachable(f"{method} {target}: {_words(error)}") from error
-
-    @contextlib.contextmanager
-    def _measured(self, verb: str, kind: str) -> Iterator[_Call]:
-        """Tells the observer of a call; one that was given up (cancelled) is not told of."""
-        call, started = _Call(), time.monotonic()
-        try:
-            yield call
-        except ApiError as error:
-            call.code = str(error.status)
-            raise
-        except ApiUnreachable:
-            call.code = "unreachable"
-            raise
-        finally:
-            if self._observe is not None and call.code:
-                self._observe(verb, kind, call.code, time.monotonic() - started)
-
-
-@dataclass
-class _Call:
-    code: str = ""
-
-
-def _object(content: bytes, what: str) -> Body:
-    """The JSON object that an answer holds."""
-    try:
-        body = json.loads(content)
-    except ValueError as error:
-        raise ApiUnreachable(f"{what}: the answer is not JSON: {_words(error)}") from error
-    if not isinstance(body, dict):
-        raise ApiUnreachable(f"{what}: the answer is not an object")
-    return body
-
-
-def _event(line: bytes) -> Body:
-    """One line of a watch. Raises ValueError when it is cut off or not an event."""
-    event = json.loads(line)
-    if not isinstance(event, dict) or not {"type", "object"} <= event.keys():
-        raise ValueError("a line is not an event")
-    return event
-
-
-async def _error(response: aiohttp.ClientResponse) -> ApiError:
-    text = await response.text()
-    try:
-        message = json.loads(text).get("message", text)
-    except (ValueError, AttributeError):
-        message = text[:500]
-    wait = response.headers.get("Retry-After", "")
-    kind = _ERRORS.get(response.status, ApiError)
-    return kind(response.status, message, retry_after=float(wait) if wait.isdigit() else None)
-
-
-def _words(error: Exception) -> str:
-    """What an error says. Never its repr: aiohttp's shows the request's headers, the token too."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -22,6 +22,7 @@ import structlog
 
 from model_operator import api, naming
 from model_operator.clients import cluster as cluster_client
+from model_operator.clients.transport import REQUEST_TIMEOUT_SECONDS
 from model_operator.errors import OperatorError
 
 LONGEST_PAUSE_SECONDS = 4.0
@@ -180,8 +181,8 @@ def handlers(
         settings.posting.enabled = False
         settings.scanning.disabled = True
         settings.process.ultimate_exiting_timeout = None  # it would kill the whole process
-        settings.networking.request_timeout = cluster_client.REQUEST_TIMEOUT_SECONDS
-        settings.networking.connect_timeout = cluster_client.REQUEST_TIMEOUT_SECONDS
+        settings.networking.request_timeout = REQUEST_TIMEOUT_SECONDS
+        settings.networking.connect_timeout = REQUEST_TIMEOUT_SECONDS
         settings.networking.error_backoffs = EndlessPauses()
         settings.watching.server_timeout = cluster_client.WATCH_SECONDS
         settings.watching.inactivity_timeout = cluster_client.SILENCE_SECONDS
