@@ -14,6 +14,7 @@ import yaml
 from dev import generate, tools
 from model_operator import crd, rules, validation
 from model_operator.rules import Rule
+from tests.operator.conftest import Kubectl
 from tests.operator.rule_examples import EXAMPLES, served
 
 WITH_RULES = crd.custom_resource_definition(cel=True)
@@ -161,6 +162,14 @@ def test_what_a_rule_walks_has_a_bound_by_which_the_api_server_prices_it(rule: R
         if "additionalProperties" in node:
             bound = "maxProperties"
         assert bound is None or bound in node, prefix
+
+
+@pytest.mark.api
+def test_an_api_server_that_knows_no_cel_takes_every_good_resource(kubectl: Kubectl):
+    good = [body for examples in EXAMPLES for body in examples.good]
+    listed = {"apiVersion": "v1", "kind": "List", "items": good}
+    done = kubectl("create", "--dry-run=server", "-n", "default", "-f", "-", stdin=listed)
+    assert done.stdout.count(" created (server dry run)") == len(good)
 
 
 # --- the chart -------------------------------------------------------------------------------
