@@ -15,6 +15,7 @@ import structlog
 
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.listing import read, selector
+from model_operator.clients.transport import Body
 from model_operator.clients.view import View
 from model_operator.errors import ApiError, ApiUnreachable, Gone
 
@@ -42,7 +43,8 @@ class Informer:
         """Where the next watch begins; None: after a new list."""
         self._failures = 0
         """In a row: a watch that tells something, or that lives, ends the row."""
-        self._distrusted = False
+        self._trust: asyncio.Timeout | None = None
+        """Ends the present watch when it runs out."""
 
     async def run(self) -> None:
         """Lists and watches for ever; pauses grow a little while the API server has trouble."""
@@ -61,8 +63,9 @@ class Informer:
                 await self._pause(error, error.retry_after)
 
     def distrust(self) -> None:
-        """Begins anew with a list at the next event or bookmark: this watch leaves things out."""
-        self._distrusted = True
+        """Begins anew with a list, at once: this watch leaves things out."""
+        if self._trust is not None:
+            self._trust.reschedule(asyncio.get_running_loop().time())
 
     async def _list(self) -> str:
         listing = await read(self._cluster, self._view)
@@ -70,26 +73,37 @@ class Informer:
         return listing.version
 
     async def _follow(self, version: str) -> None:
-        """One watch, until the server closes it."""
-        view = self._view
-        self._distrusted, started, told = False, time.monotonic(), False
+        """One watch, until the server closes it or it is not trusted any more."""
+        kind, started, told = self._view.kind, time.monotonic(), False
         stream = self._cluster.watch(
-            view.kind, view.namespace, selector(view.kind), version, view.alive, metadata_only=True
+            kind,
+            self._view.namespace,
+            selector(kind),
+            version,
+            self._view.alive,
+            metadata_only=True,
         )
-        async for event in stream:
-            self._failures, told = 0, True
-            metadata = event["object"]["metadata"]
-            self._version = metadata["resourceVersion"]
-            if event["type"] == "BOOKMARK":
-                view.alive()
-            else:
-                view.tell(event["type"], metadata)
-            if self._distrusted:
-                self._version = None
-                return
+        try:
+            async with asyncio.timeout(None) as self._trust:
+                async for event in stream:
+                    self._failures, told = 0, True
+                    self._note(event)
+        except TimeoutError:
+            self._version = None
+            return
+        finally:
+            self._trust = None
         if not told and time.monotonic() - started < SHORTEST_WATCH_SECONDS:
-            raise ApiUnreachable(f"the watch of {view.kind} was closed at once")
+            raise ApiUnreachable(f"the watch of {kind} was closed at once")
         self._failures = 0
+
+    def _note(self, event: Body) -> None:
+        metadata = event["object"]["metadata"]
+        self._version = metadata["resourceVersion"]
+        if event["type"] == "BOOKMARK":
+            self._view.alive()
+        else:
+            self._view.tell(event["type"], metadata)
 
     async def _pause(self, error: Exception, at_least: float | None) -> None:
         self._failures += 1
