@@ -178,6 +178,15 @@ async def test_after_a_410_it_lists_again_at_once_and_tells_of_what_was_deleted_
     assert not logs
 
 
+@pytest.mark.parametrize("gone", [GONE, 410], ids=["in the stream", "as the answer"])
+async def test_a_410_after_every_list_makes_no_storm_of_lists(gone):
+    pauses = Pauses()
+    server = ScriptedServer(("a",), watches=[gone] * 5)
+    async with cluster_of(server.answer) as cluster, listening(cluster, pauses.sleep):
+        await until(lambda: server.watched == 6, "the sixth watch")
+    assert pauses.made == [pytest.approx(due, rel=0.21) for due in (1, 2, 4, 4)]
+
+
 @pytest.mark.parametrize("trouble", [500, 403, None], ids=["500", "403", "closed at once"])
 async def test_while_only_the_watch_fails_the_pauses_grow_all_the_same(trouble):
     server = ScriptedServer(("a",), watches=[trouble, trouble])

@@ -53,8 +53,11 @@ class Informer:
                 if self._version is None:
                     self._version = await self._list()
                 await self._follow(self._version)
-            except Gone:
+            except Gone as error:
                 self._version = None
+                if self._failures:  # the list before was of no use: no third one at once
+                    await self._pause(error, None)
+                self._failures = max(self._failures, 1)
             except ApiUnreachable as error:
                 await self._pause(error, None)
             except ApiError as error:
