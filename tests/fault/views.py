@@ -173,12 +173,6 @@ def _edited(request: Request, event: Event) -> bool:
     )
 
 
-def _pod_is_ready(request: Request, event: Event) -> bool:
-    conditions = (event["object"].get("status") or {}).get("conditions") or ()
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    return request.plural == "pods" and event["type"] == "MODIFIED" and ready
-
-
 NEWS = (
     LostNews("the spec is edited", edit, three_serve, _edited),
     LostNews(
@@ -213,7 +207,12 @@ NEWS = (
     ),
 )
 NEWS_OF_A_ROLLOUT = (
-    LostNews("a pod becomes ready", let_pods_be_ready, second_version_serves, _pod_is_ready),
+    LostNews(
+        "a pod becomes ready",
+        let_pods_be_ready,
+        second_version_serves,
+        _event("pods", "MODIFIED"),
+    ),
     LostNews(
         "the endpoints change",
         let_pods_be_ready,

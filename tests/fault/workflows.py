@@ -36,9 +36,10 @@ async def ready(scene: Scene) -> None:
             (body["spec"]["replicas"], (body.get("status") or {}).get("replicas", 0))
             for body in (await scene.deployments()).values()
         ]
-        return all(wanted == there for wanted, there in sizes)
+        dying = any("deletionTimestamp" in pod["metadata"] for pod in await scene.pods())
+        return not dying and all(wanted == there for wanted, there in sizes)
 
-    await scene.until(settled, "every Deployment has the pods that it wants")
+    await scene.until(settled, "every Deployment has the pods that it wants, and no other is left")
 
 
 async def nothing(scene: Scene) -> None:
