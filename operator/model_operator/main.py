@@ -111,8 +111,8 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     of_namespace = {view.namespace: view for view in parts.resources}
     frame = Frame(kopf_run(tell, settings.namespaces), metrics.kopf_restarted)
     informers = {view: Informer(cluster, view) for view in parts.children}
-    watches = {view: informer.distrust for view, informer in informers.items()}
-    watches |= dict.fromkeys(parts.resources, frame.distrust)
+    watches = dict.fromkeys(parts.resources, frame.distrust)
+    watches |= {view: informer.distrust for view, informer in informers.items()}
     sweep = Sweep(cluster, watches, settings.sweep_seconds, metrics)
     return {
         "kopf": lambda: watch_resources(parts, frame),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -18,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from dev.cluster.controlplane import ControlPlane, free_ports
+from model_operator import main as main_module
+from model_operator.clients import cluster as cluster_client
 from model_operator.main import EndedByItself, endless
 from tests.operator.builders import make_model_deployment
 from tests.operator.conftest import Kubectl
@@ -64,6 +68,51 @@ def test_with_wrong_settings_the_process_ends_with_status_2_and_one_sentence(env
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"model-operator: {name}: ")
+
+
+def test_without_an_api_server_to_log_in_to_the_process_ends_with_status_2_and_one_sentence(
+    tmp_path: Path,
+):
+    done = operator(
+        CV_FACTORY_SERVER_IMAGE="i",
+        KUBECONFIG=str(tmp_path / "nothing"),
+        CV_FACTORY_HEALTH_PORT="0",
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("model-operator: KUBECONFIG: ")
+
+
+def test_when_one_task_fails_the_process_ends_with_status_1_and_says_why(
+    tmp_path: Path, monkeypatch
+):
+    """A worker that is gone must not leave a process behind that looks well."""
+    kubeconfig = tmp_path / "kubeconfig"
+    names = {"cluster": "c", "user": "u"}
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "current-context": "c",
+                "contexts": [{"name": "c", "context": names}],
+                "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+                "users": [{"name": "u", "user": {}}],
+            }
+        )
+    )
+    settings = {"SERVER_IMAGE": "i", "HEALTH_PORT": "0"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"CV_FACTORY_{name}", value)
+    # The client reads KUBECONFIG when it is imported.
+    connect = functools.partial(cluster_client.connect, str(kubeconfig))
+    monkeypatch.setattr(cluster_client, "connect", connect)
+    monkeypatch.setattr(sys, "argv", ["model-operator"])
+    monkeypatch.setattr(main_module.logs, "configure", lambda level: None)
+    monkeypatch.setattr(
+        main_module, "tasks_of", lambda parts: {"worker": returning, "other": asyncio.Event().wait}
+    )
+    with capture_logs() as logs:
+        assert main_module.main() == 1
+    assert [log["event"] for log in logs] == ["started", "crashed"]
 
 
 async def cancelled_from_within() -> None:

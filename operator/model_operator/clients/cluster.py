@@ -16,7 +16,7 @@ from kubernetes.aio import client, config
 
 from model_operator import api, naming
 from model_operator.clients.transport import JSON, Body, CallObserver, Transport, json_object
-from model_operator.errors import ApiError, ApiUnreachable, Conflict, NotFound
+from model_operator.errors import ApiError, ApiUnreachable, Conflict, NotFound, SettingsError
 
 PAGE_SIZE = 500
 WATCH_SECONDS = 300
@@ -66,12 +66,19 @@ def path(kind: str, namespace: str | None, name: str | None = None, sub: str | N
 async def log_in(kubeconfig: str | None = None) -> client.Configuration:
     """By the kubeconfig that is named, else as a pod's service account, else by the usual
     kubeconfig (KUBECONFIG, ~/.kube/config).
+
+    Raises:
+        SettingsError: none of them leads to an API server.
+
     """
     configuration = client.Configuration()
-    if kubeconfig or "KUBERNETES_SERVICE_HOST" not in os.environ:
-        await config.load_kube_config(kubeconfig, client_configuration=configuration)
-    else:
-        config.load_incluster_config(configuration)
+    try:
+        if kubeconfig or "KUBERNETES_SERVICE_HOST" not in os.environ:
+            await config.load_kube_config(kubeconfig, client_configuration=configuration)
+        else:
+            config.load_incluster_config(configuration)
+    except config.ConfigException as error:
+        raise SettingsError(f"KUBECONFIG: no way to log in to an API server: {error}") from error
     return configuration
 
 

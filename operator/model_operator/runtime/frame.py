@@ -186,7 +186,7 @@ def handlers(
         settings.networking.error_backoffs = EndlessPauses()
         settings.watching.server_timeout = cluster_client.WATCH_SECONDS
         settings.watching.inactivity_timeout = cluster_client.SILENCE_SECONDS
-        settings.watching.chunk_size = cluster_client.PAGE_SIZE
+        settings.watching.chunk_size = 100  # whole bodies: more at a time would cost memory
         # Each object has a worker while it has events; the handler takes no time.
         settings.queueing.worker_limit = 64
         settings.queueing.idle_timeout = 0.05
