@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from tests.fault import figures, mutations
+from tests.fault import figures
 from tests.fault.figures import Part
 from tests.fault.house import SIDE_BY_SIDE, House, house
 from tests.fault.stage import Stage
@@ -43,14 +43,7 @@ async def idle(stage: Stage, options: argparse.Namespace) -> Part:
 
 async def mutants(stage: Stage, options: argparse.Namespace) -> Part:
     """Operators without a safety rule: each must be found out."""
-    found = await mutations.every_mutation(stage)
-    missed = [
-        f"without {mutation.rule}: nothing says {mutation.expected!r}, but {found[mutation.rule]}"
-        for mutation in mutations.MUTATIONS
-        if not any(mutation.expected in words for words in found[mutation.rule])
-    ]
-    told = "; ".join(f"{rule}: {words[0]}" for rule, words in found.items() if words)
-    return Part(f"mutations {len(found)}, not noticed {len(missed)} ({told})", missed)
+    return await figures.mutants(stage)
 
 
 PARTS: dict[str, Run] = {

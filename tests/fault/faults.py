@@ -79,6 +79,15 @@ class MuteStreams:
     matches: Matcher
     muted: set[str] = field(default_factory=set)
     """By plural."""
+    happened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def mutes(self, request: Request) -> bool:
+        """Whether this stream tells nothing more; notes it."""
+        if not self.matches(request):
+            return False
+        self.muted.add(request.plural)
+        self.happened.set()
+        return True
 
 
 @dataclass

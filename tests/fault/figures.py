@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fault import api_faults, campaign, idle, views
+from tests.fault import api_faults, campaign, idle, mutations, views
 from tests.fault.campaign import Outcome, Trial, Verdict
 from tests.fault.stage import Stage
 from tests.fault.workflows import WORKFLOWS, Workflow
@@ -132,3 +132,15 @@ async def idling(stage: Stage, duration: float) -> Part:
         f"writes {sum(len(r.written) for r in results)}, reads {calls}"
     )
     return Part(figures, written)
+
+
+async def mutants(stage: Stage) -> Part:
+    """Operators without a safety rule: each must be found out."""
+    found = await mutations.every_mutation(stage)
+    missed = [
+        f"without {mutation.rule}: nothing says {mutation.expected!r}, but {found[mutation.rule]}"
+        for mutation in mutations.MUTATIONS
+        if not any(mutation.expected in words for words in found[mutation.rule])
+    ]
+    told = "; ".join(f"{rule}: {words[0]}" for rule, words in found.items() if words)
+    return Part(f"mutations {len(found)}, not noticed {len(missed)} ({told})", missed)

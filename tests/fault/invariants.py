@@ -47,7 +47,8 @@ class Invariants:
         if request.plural == api.PLURAL:
             await self._resource(request, body or {})
         elif request.plural in CHILDREN:
-            await self._child(request, body or {})
+            # A JSON patch is a list, and says nothing of sizes or selectors.
+            await self._child(request, body if isinstance(body, dict) else {})
 
     def answered(self, request: Request, content: bytes) -> None:
         """Remembers what the operator was given."""
@@ -97,10 +98,8 @@ class Invariants:
             await self._deletion(request, name)
         elif request.plural == "services":
             await self._selector(request, owner, live, body)
-        elif request.plural == "deployments" and live is not None:
-            wanted = (body.get("spec") or {}).get("replicas")
-            if wanted is not None and wanted < live["spec"].get("replicas", 1):
-                await self._scale_down(request, owner, wanted)
+        elif request.plural == "deployments":
+            await self._size(request, owner, live, body)
 
     def _owner(self, body: Body) -> Body | None:
         """The ModelDeployment that controls the object, as the operator was given it."""
@@ -128,13 +127,28 @@ class Invariants:
         if before is not None:
             serving = await self._pods_of(request.namespace, name, before)
             needed = max(needed, sum(map(_is_ready, serving)))
-        if _recreates(spec):
-            needed = 1
         if spec.get("replicas") == 0:
             needed = 0
         if ready < needed:
             words = f"the endpoint moves to {after} with {ready} ready pods of {needed}"
             self._violated(request, words)
+
+    async def _size(self, request: Request, owner: Body, live: Body | None, body: Body) -> None:
+        """Whatever carries a replica count."""
+        present = live["spec"].get("replicas", 1) if live else 0
+        wanted = (body.get("spec") or {}).get("replicas", present if live else 1)
+        if wanted < present:
+            await self._scale_down(request, owner, wanted)
+        elif wanted > present and _recreates(owner["spec"]):
+            await self._alone(request, owner["metadata"]["name"])
+
+    async def _alone(self, request: Request, owner: str) -> None:
+        """With strategy Recreate, nothing starts beside the pods of another revision."""
+        revision = request.name.removeprefix(f"{owner}-")
+        pods = await self._pods_of(request.namespace, owner)
+        others = [p for p in pods if p["metadata"]["labels"].get(naming.REVISION_LABEL) != revision]
+        if others:
+            self._violated(request, f"started beside {len(others)} pods of another revision")
 
     async def _scale_down(self, request: Request, owner: Body, wanted: int) -> None:
         """What serves keeps its size; what served keeps it until its requests have drained."""
@@ -157,8 +171,9 @@ class Invariants:
 
     # --- the world ---------------------------------------------------------------------------
 
-    async def _pods_of(self, namespace: str, owner: str, revision: str) -> list[Body]:
-        selector = naming.as_selector(naming.pod_selector(owner, revision))
+    async def _pods_of(self, namespace: str, owner: str, revision: str | None = None) -> list[Body]:
+        labels = naming.pod_selector(owner, revision) if revision else {naming.OWNER_LABEL: owner}
+        selector = naming.as_selector(labels)
         return list(await self.admin.items(f"/api/v1/namespaces/{namespace}/pods", selector))
 
     async def _ready(self, namespace: str, owner: str, revision: str) -> int:

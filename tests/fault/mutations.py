@@ -35,6 +35,11 @@ MUTATIONS = (
         Workflow("update", workflows.one_serves, workflows.update),
         "after the endpoint left it",
     ),
+    Mutation(
+        "has_the_cluster_for_itself",
+        Workflow("recreate", workflows.one_serves_alone, workflows.update),
+        "beside",
+    ),
 )
 
 

@@ -269,11 +269,7 @@ class Proxy:
 
     def _is_muted(self, request: Request) -> bool:
         """Once it is, a stream stays so: it is not asked again."""
-        for mute in self._each(faults.MuteStreams):
-            if mute.matches(request):
-                mute.muted.add(request.plural)
-                return True
-        return False
+        return any(mute.mutes(request) for mute in self._each(faults.MuteStreams))
 
     def _error_event(self, request: Request) -> bytes | None:
         for error in self._each(faults.ErrorEvent):

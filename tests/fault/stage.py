@@ -85,8 +85,8 @@ class Scene:
     proxy: Proxy
     operator: OperatorProcess
     invariants: Invariants
-    while_dead: Callable[[], Awaitable[None]] | None = None
-    """Done between the operator's death and its next start."""
+    spec: Body = field(default_factory=dict)
+    """What every version of the resource asks for."""
     started: list[float] = field(default_factory=list)
 
     @property
@@ -113,8 +113,8 @@ class Scene:
         start = prefix.get(plural, "/api/v1")
         return f"{start}/namespaces/{self.namespace}/{plural or api.PLURAL}/{name or NAME}"
 
-    async def submit(self, version: int = 1, replicas: int = 2, **strategy: Any) -> None:
-        """Applies the resource, as `kubectl apply` would."""
+    async def submit(self, version: int = 1, replicas: int = 2, **spec: Any) -> None:
+        """Applies the resource, as `kubectl apply` would; `self.spec` goes into each."""
         body = {
             "apiVersion": api.API_VERSION,
             "kind": api.KIND,
@@ -122,7 +122,9 @@ class Scene:
             "spec": {
                 "model": {"uri": f"models:/cats-dogs/{version}"},
                 "replicas": replicas,
-                "strategy": {"type": "Standard", "scaleDownDelaySeconds": 20, **strategy},
+                "strategy": {"type": "Standard", "scaleDownDelaySeconds": 20},
+                **self.spec,
+                **spec,
             },
         }
         await self.admin.apply(self.path(), body, "kubectl")

@@ -52,6 +52,28 @@ async def one_serves(scene: Scene) -> None:
     await ready(scene)
 
 
+async def one_serves_alone(scene: Scene) -> None:
+    """Version 1 serves, by strategy Recreate."""
+    scene.spec["strategy"] = {"type": "Recreate"}
+    await one_serves(scene)
+
+
+async def one_serves_without_history(scene: Scene) -> None:
+    """Version 1 serves; what has stopped is deleted."""
+    scene.spec["revisionHistoryLimit"] = 0
+    await one_serves(scene)
+
+
+async def update_and_forget(scene: Scene) -> None:
+    """Another version, and nothing is kept of the one before."""
+    await update(scene)
+
+    async def forgotten() -> bool:
+        return len(await scene.deployments()) == 1
+
+    await scene.until(forgotten, "the retired revision is deleted")
+
+
 async def two_serves(scene: Scene) -> None:
     """Version 2 serves, version 1 has stopped."""
     await one_serves(scene)
@@ -175,6 +197,8 @@ def _soon(pod: dict[str, Any]) -> float:
 WORKFLOWS = (
     Workflow("create", nothing, create),
     Workflow("update", one_serves, update),
+    Workflow("update without history", one_serves_without_history, update_and_forget),
+    Workflow("recreate", one_serves_alone, update),
     Workflow("replicas only", one_serves, scale),
     Workflow("rollback in mid-rollout", one_serves, roll_back_in_mid_rollout),
     Workflow("rollback afterwards", two_serves, roll_back_afterwards),

@@ -1,0 +1,39 @@
+"""The chart's role: exactly what the operator needs, and nothing that nobody may give away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.fault import role
+
+pytestmark = pytest.mark.fault
+
+
+def rules() -> list[dict[str, Any]]:
+    return [
+        rule for body in role.of_kind("ClusterRole", "Role") for rule in body.get("rules") or ()
+    ]
+
+
+def test_the_role_has_no_wildcard():
+    words = [
+        word for rule in rules() for part in rule.values() for word in part if isinstance(word, str)
+    ]
+    assert words
+    assert not [word for word in words if "*" in word]
+
+
+def test_the_role_reads_no_secret_and_grants_no_rights():
+    for rule in rules():
+        assert not {"secrets", "clusterroles", "roles", "serviceaccounts/token"} & {
+            *rule["resources"]
+        }
+        assert not {"escalate", "bind", "impersonate"} & {*rule["verbs"]}
+
+
+def test_the_role_never_writes_the_resource_itself():
+    for rule in rules():
+        if "modeldeployments" in rule["resources"]:
+            assert {*rule["verbs"]} <= {"get", "list", "watch"}
