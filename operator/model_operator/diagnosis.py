@@ -38,12 +38,12 @@ def is_terminating(pod: Body) -> bool:
 
 def runs_unready(pod: Body) -> bool:
     """Whether a pod's containers all run and it is not ready: only its probes can say why."""
-    containers = pod.get("status", {}).get("containerStatuses", ())
+    status = pod.get("status", {})
     return (
-        bool(containers)
+        status.get("phase") == "Running"
         and not is_ready(pod)
         and not is_terminating(pod)
-        and all("running" in container.get("state", {}) for container in containers)
+        and all("running" in c.get("state", {}) for c in status.get("containerStatuses", ()))
     )
 
 

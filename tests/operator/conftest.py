@@ -15,12 +15,14 @@ from dev.cluster.controlplane import ControlPlane
 from model_operator import crd
 from model_operator.clients import cluster as cluster_client
 from model_operator.clients.cluster import Cluster
+from model_operator.reconcile import Reconciler
 from tests.fault import role
 from tests.fault.admin import Admin
 from tests.fault.invariants import Invariants
 from tests.fault.proxy import Proxy
 from tests.operator.builders import make_model_deployment
 from tests.operator.pod_player import PodPlayer
+from tests.operator.reconciling import make_reconciler
 from tests.operator.world import World
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
@@ -90,6 +92,11 @@ async def operator_cluster(admin: Admin, tmp_path: Path) -> AsyncIterator[Cluste
         yield connected
         await connected.close()
     assert not invariants.violations
+
+
+@pytest.fixture
+def reconciler(operator_cluster: Cluster) -> Reconciler:
+    return make_reconciler(operator_cluster)
 
 
 @pytest.fixture

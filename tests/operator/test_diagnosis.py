@@ -122,4 +122,6 @@ def test_a_server_that_runs_without_being_ready_is_told_with_its_probes_answer()
     ],
 )
 def test_probes_are_asked_about_only_where_everything_runs(container, ready, expected):
-    assert runs_unready(make_pod(ready=ready, containers=[container])) is expected
+    pod = make_pod(ready=ready, containers=[container])
+    pod["status"]["phase"] = "Running"
+    assert runs_unready(pod) is expected
