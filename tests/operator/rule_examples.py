@@ -191,10 +191,9 @@ EXAMPLES = (
     Examples(
         "spec.model.sha256",
         "hexadecimal",
-        (PLAIN, model(sha256=SHA256)),
+        (PLAIN, model(sha256=SHA256), model(sha256="")),
         (
             model(sha256="abc"),
-            model(sha256=""),
             model(sha256=SHA256.upper()),
             model(sha256=SHA256[:63] + "\n"),
         ),
@@ -206,6 +205,7 @@ EXAMPLES = (
             model(sha256=SHA256),
             model("models:/cats-dogs@champion", sha256=SHA256),
             model("models:/cats-dogs@champion", updatePolicy="FollowAlias"),
+            model("models:/cats-dogs@champion", updatePolicy="FollowAlias", sha256=""),
         ),
         (model("models:/cats-dogs@champion", updatePolicy="FollowAlias", sha256=SHA256),),
     ),
@@ -233,6 +233,7 @@ EXAMPLES = (
         "registry is an MLflow server",
         (
             model("s3://bucket/model"),
+            model("s3://bucket/model", registry=""),
             model(registry="http://mlflow.ml:5000"),
             model("runs:/0a1b/model", registry="http://mlflow.ml:5000"),
         ),
@@ -243,6 +244,7 @@ EXAMPLES = (
         "address of an MLflow server",
         (
             PLAIN,
+            model(registry=""),
             model(registry="http://mlflow.ml:5000"),
             model(registry="https://example.com/mlflow/"),
         ),
@@ -531,7 +533,7 @@ EXAMPLES = (
     Examples(
         "spec.model",
         "registry is not supported",
-        (PLAIN,),
+        (PLAIN, model(registry="")),
         (model(registry="http://mlflow.ml:5000"),),
     ),
     *(

@@ -39,7 +39,6 @@ class ModelSource(ApiType):
     )
     registry: str | None = Field(
         default=None,
-        min_length=1,
         max_length=1024,
         description="The address of another MLflow server than the operator's own, for example "
         "http://mlflow.ml:5000.",

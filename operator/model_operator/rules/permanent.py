@@ -53,7 +53,7 @@ URI_PATTERNS = (
     "^pvc://[a-z0-9][-a-z0-9.]*/.+$",
 )
 LOGIN_PATTERN = "^[a-z0-9]+://[^/]*@"
-REGISTRY_PATTERN = "^https?://[^/@?#]+(/[^@?#]*)?$"
+REGISTRY_PATTERN = "^(https?://[^/@?#]+(/[^@?#]*)?)?$"
 DOT_SEGMENT_PATTERN = "/[.][.]?(/|$)"
 MOUNT_PATH_PATTERN = "^(/[^/]+)+$"
 HOSTNAME_PATTERN = (
@@ -140,14 +140,14 @@ MODEL = (
     ),
     looks_like(
         "spec.model.sha256",
-        "^[0-9a-f]{64}$",
-        "must be 64 lowercase hexadecimal digits; leave it out to take the registered digest",
+        "^([0-9a-f]{64})?$",
+        "must be 64 lowercase hexadecimal digits; leave it empty to take the registered digest",
     ),
     Rule(
         "spec.model",
-        "self.updatePolicy != 'FollowAlias' || !has(self.sha256)",
+        "self.updatePolicy != 'FollowAlias' || !has(self.sha256) || self.sha256 == ''",
         "sha256 pins one version, and updatePolicy FollowAlias follows many: leave out one",
-        lambda model: model["updatePolicy"] != "FollowAlias" or "sha256" not in model,
+        lambda model: model["updatePolicy"] != "FollowAlias" or not model.get("sha256"),
     ),
     Rule(
         "spec.model",
@@ -165,9 +165,10 @@ MODEL = (
     ),
     Rule(
         "spec.model",
-        "!has(self.registry) || self.uri.startsWith('models:/') || self.uri.startsWith('runs:/')",
+        "!has(self.registry) || self.registry == '' || self.uri.startsWith('models:/') || "
+        "self.uri.startsWith('runs:/')",
         "registry is an MLflow server: only a uri with models:/ or runs:/ is asked there",
-        lambda model: "registry" not in model or model["uri"].startswith(("models:/", "runs:/")),
+        lambda model: not model.get("registry") or model["uri"].startswith(("models:/", "runs:/")),
     ),
     looks_like(
         "spec.model.registry",
