@@ -26,6 +26,9 @@ from model_operator.verdict import Verdict
 
 PREDECESSOR_POLL = timedelta(seconds=2)
 PROBE_POLL = timedelta(seconds=20)
+REGISTRY_PAUSE = timedelta(seconds=60)
+REFUSAL_PAUSE = timedelta(seconds=8)
+"""A quota, an admission rule or a role may be mended at any moment, and nothing tells of it."""
 STRATEGIES = {"Standard": standard.advance, "Recreate": recreate.advance}
 
 
@@ -68,7 +71,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         status=new_status if new_status != last_status(observed) else None,
         events=tuple(Event(*t) for t in status.transitions(observed.resource.status, new_status)),
         requeue_after=requeue_after(observed, step),
-        back_off=waits_for_the_registry(observed) or observed.refusal is not None,
+        back_off=longest_back_off(observed),
     )
 
 
@@ -142,11 +145,15 @@ def blocks_the_rollout(observed: Observed, obstacle: Verdict | None) -> bool:
     return bool(observed.namesakes or observed.refusal) and obstacle is not None
 
 
-def waits_for_the_registry(observed: Observed) -> bool:
-    """Whether the registry did not answer what was asked in this pass."""
+def longest_back_off(observed: Observed) -> timedelta | None:
+    """How long to wait at most before a registry that did not answer is asked again, or a child
+    that was refused is written again; None when neither happened.
+    """
+    if observed.refusal:
+        return REFUSAL_PAUSE
     answer = observed.resolution
     refused = answer.refused if isinstance(answer, Resolution) else answer
-    return isinstance(refused, ResolutionDelayed)
+    return REGISTRY_PAUSE if isinstance(refused, ResolutionDelayed) else None
 
 
 def may_write(observed: Observed, body: Mapping[str, Any]) -> bool:

@@ -63,8 +63,10 @@ class Plan:
     """The whole new status; None when it is what it was."""
     events: tuple[Event, ...] = ()
     requeue_after: timedelta | None = None
-    back_off: bool = False
-    """Something outside did not answer: try again, later each time."""
+    back_off: timedelta | None = None
+    """Something outside refused, or did not answer: try again, later each time, but never later
+    than this.
+    """
     exists: bool = True
     """False when there is no such resource (any more): nothing to look at again."""
 

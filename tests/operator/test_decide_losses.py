@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from model_operator import naming, reasons
 from model_operator.decide import decide
 from model_operator.errors import ResolutionRefused
@@ -135,7 +137,7 @@ def test_a_refused_child_does_not_keep_what_serves_from_being_repaired(live: Wor
     assert [(scale.deployment, scale.replicas) for scale in plan.scales] == [
         (deployment["metadata"]["name"], 3)
     ]
-    assert plan.back_off
+    assert plan.back_off == timedelta(seconds=8)
 
 
 def test_a_version_that_is_wanted_again_moves_to_the_head_of_the_history(live: World):

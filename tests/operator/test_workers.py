@@ -104,7 +104,7 @@ def test_a_conflict_is_tried_again_at_once_and_not_without_rest():
 
 
 def test_a_registry_that_does_not_answer_is_asked_again_later_each_time_up_to_a_minute():
-    unresolved = Plan(back_off=True, requeue_after=timedelta(seconds=0.1))
+    unresolved = Plan(back_off=timedelta(seconds=60), requeue_after=timedelta(seconds=0.1))
     passes = times_of_passes(*[unresolved] * 10, WELL)
     assert passes[:4] == [0, 1, 3, 7]
     assert passes[-1] - passes[-2] == 60
@@ -119,7 +119,13 @@ def test_a_pass_that_went_well_makes_the_next_pause_the_first_again():
 def test_each_pass_is_counted_by_how_it_ended():
     observer = Outcomes()
     written = Plan(status={"phase": "Healthy"})
-    outcomes = (CONFLICT, ApiError(500, "no"), RuntimeError("a bug"), Plan(back_off=True), written)
+    outcomes = (
+        CONFLICT,
+        ApiError(500, "no"),
+        RuntimeError("a bug"),
+        Plan(back_off=timedelta(seconds=60)),
+        written,
+    )
     times_of_passes(*outcomes, WELL, Plan(exists=False), and_none_within=1, observer=observer)
     assert observer.heard == [
         *("conflict", "error", "broken", "delayed", "changed", "unchanged", "gone"),
