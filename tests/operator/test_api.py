@@ -164,3 +164,18 @@ def test_the_scale_subresource_sets_replicas(kubectl: Kubectl, namespace: str):
 def test_kubectl_explain_reads_like_a_manual(kubectl: Kubectl):
     text = kubectl("explain", "modeldeployment.spec.strategy.scaleDownDelaySeconds").stdout
     assert "kept-alive connections" in text
+
+
+async def test_kubectl_wait_hears_of_ready_and_of_stalled(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str, pod_player: PodPlayer
+):
+    def waits_for(condition: str) -> bool:
+        wait = ("wait", "md/cats-dogs", "-n", namespace, "--timeout=5s")
+        return kubectl(*wait, f"--for=condition={condition}", check=False).returncode == 0
+
+    kubectl("apply", "-f", "-", stdin=manifest(namespace))
+    await reconcile_until(reconciler, namespace, READY)
+    assert waits_for("Ready")
+    kubectl("apply", "-f", "-", stdin=manifest(namespace, model={"uri": "models:/cats-dogs/9"}))
+    await reconcile_until(reconciler, namespace, (reasons.STALLED, "True", reasons.MODEL_NOT_FOUND))
+    assert waits_for("Stalled")
