@@ -36,10 +36,6 @@ async def observe(
     now: datetime,
 ) -> Observed | None:
     """The world around one ModelDeployment; None when it does not exist or is being deleted."""
-    body = await cluster.get(api.KIND, namespace, name)
-    if body is None or "deletionTimestamp" in body["metadata"]:
-        return None
-    resource = read_resource(body)
     selector = naming.owned_by_selector(name)
     (deployments, _), (histories, _), (pods, _), service, endpoints = await asyncio.gather(
         cluster.list("Deployment", namespace, selector),
@@ -48,6 +44,11 @@ async def observe(
         cluster.get("Service", namespace, name),
         cluster.get("Endpoints", namespace, name),
     )
+    # Last: what went with its resource must not be taken for lost.
+    body = await cluster.get(api.KIND, namespace, name)
+    if body is None or "deletionTimestamp" in body["metadata"]:
+        return None
+    resource = read_resource(body)
     resolution = await resolve(resource, registry)
     namesakes = await _namesakes(cluster, resource, resolution, [*deployments, *histories])
     slow = rollout_is_slow(resource, now)
