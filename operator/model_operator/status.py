@@ -57,7 +57,9 @@ def build(facts: Facts) -> Body:
     resource = facts.observed.resource
     verdicts = conditions(facts)
     serving, step = facts.serving, facts.step
-    introduced = facts.target if facts.target and facts.target != serving else None
+    # By revision: a target that moves to the head of the history is another record of the same.
+    moves = facts.target and (serving is None or facts.target.revision != serving.revision)
+    introduced = facts.target if moves else None
     status = api.ModelDeploymentStatus(
         observed_generation=resource.generation,
         phase=phase(facts, verdicts),

@@ -351,3 +351,11 @@ def test_without_the_take_over_rule_the_invariants_notice(
     live.edit(make_model_deployment().version(2))
     with pytest.raises(InvariantBroken):
         live.settle()
+
+
+def test_a_rollout_that_is_taken_back_leaves_no_canary_in_any_status(live: World):
+    live.edit(make_model_deployment().version(2))
+    live.one_pass()
+    live.edit(make_model_deployment())
+    live.one_pass()
+    assert "canary" not in live.status
