@@ -149,7 +149,8 @@ async def die(stage: Stage, trial: Trial, expected: Outcome, mutation: str | Non
             finally:
                 resurrection.cancel()
         if divergences := tuple(compare(expected, found)):
-            return Verdict(trial, divergences, seconds=time.monotonic() - started)
+            told = f"written: {scene.proxy.record.story(mark)}"
+            return Verdict(trial, (*divergences, told), seconds=time.monotonic() - started)
         if death.happened.is_set():
             return Verdict(trial, seconds=time.monotonic() - started)
     return Verdict(trial, died=False, seconds=time.monotonic() - started)

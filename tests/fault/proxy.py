@@ -238,11 +238,11 @@ class Proxy:
     ) -> web.StreamResponse:
         """Passes a watch on line by line, less what faults swallow."""
         response = web.StreamResponse(headers=_passed_on(answer.headers))
-        await response.prepare(incoming)
         lines = _lines(answer.content)
         line = asyncio.ensure_future(anext(lines, b""))
         woken = asyncio.ensure_future(self._interrupt.wait())
         try:
+            await response.prepare(incoming)
             while True:
                 if (error := self._error_event(request)) is not None:
                     await response.write(error)

@@ -78,6 +78,14 @@ class Record:
             if is_status(call.request)
         ]
 
+    def story(self, since: int = 0) -> str:
+        """The writes from an index on in short, for people: seconds, life, label, answer."""
+        writes = [call for call in self.calls[since:] if call.request.writes]
+        return ", ".join(
+            f"{call.at - writes[0].at:.1f} ({call.life}) {call.request.label} {call.code}"
+            for call in writes
+        )
+
     def quiet_for(self) -> float:
         """Seconds since the last write that was no Lease's."""
         times = [c.at for c in self.calls if c.request.writes and c.request.plural != "leases"]

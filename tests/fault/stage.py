@@ -176,6 +176,19 @@ class Scene:
 
         return await self.until(holds, f"{kind}={status}/{reason}", within)
 
+    async def until_settled(self) -> None:
+        """Waits until every Deployment has the pods that it wants, and no other is left."""
+
+        async def settled() -> bool:
+            sizes = [
+                (body["spec"]["replicas"], (body.get("status") or {}).get("replicas", 0))
+                for body in (await self.deployments()).values()
+            ]
+            dying = any("deletionTimestamp" in pod["metadata"] for pod in await self.pods())
+            return not dying and all(wanted == there for wanted, there in sizes)
+
+        await self.until(settled, "every Deployment has its pods")
+
     async def until_quiet(self, seconds: float = 2.0) -> None:
         """Waits until the operator lives and has written nothing for a while."""
 

@@ -13,16 +13,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from model_operator import api, naming, reasons
+from model_operator import api, naming, reasons, revisions
 from tests.fault import workflows
 from tests.fault.campaign import compare, outcome
 from tests.fault.end_state import differences, end_state, kinds
-from tests.fault.faults import DropEvents, Event, OldLists
+from tests.fault.faults import Death, DropEvents, Event, OldLists, When, WriteName
 from tests.fault.paths import Request
 from tests.fault.stage import NAME, NotWithin, Scene, Stage
+from tests.operator.builders import digest_of
 from tests.operator.pod_player import Part
 
 REPAIR_SECONDS = 30.0
+FIRST = naming.revision_child(NAME, revisions.revision_id(digest_of(1), {}))
+"""What version 1's children are called."""
 EVENTS_ARRIVE_SECONDS = 2.0
 """After so long nothing more comes of a change that nobody follows."""
 INFORMED = {
@@ -336,6 +339,47 @@ async def restart_onto_lists_of_a_namesake(stage: Stage) -> Result:
         return Result(name, seconds, (*scene.invariants.violations, *_unread(old)))
 
 
+async def flap(stage: Stage) -> Result:
+    """A pod is unready for a moment: status says so and recovers, and no child is touched."""
+    name = "a serving pod flaps"
+    async with stage.scene() as scene:
+        try:
+            await workflows.one_serves(scene)
+            await scene.until_quiet()
+            mark, started = len(scene.proxy.record.calls), time.monotonic()
+            flapping, _ = [pod["metadata"]["name"] for pod in await scene.pods()]
+            scene.play(Part(held=lambda pod: pod["metadata"]["name"] == flapping))
+            await scene.until_condition(reasons.READY, "False", reasons.SCALING, REPAIR_SECONDS)
+            scene.play(Part())
+            await scene.until(lambda: is_ready(scene), name, REPAIR_SECONDS)
+        except NotWithin as late:
+            return Result(name, REPAIR_SECONDS, (str(late), *scene.invariants.violations))
+        written = [f"{label} was written" for label in scene.proxy.record.counts(mark)]
+        seconds = time.monotonic() - started
+        return Result(name, seconds, (*written, *scene.invariants.violations))
+
+
+async def delete_while_dead(stage: Stage, at: WriteName) -> Result:
+    """The operator dies in the midst of a creation and never sees the deletion: nothing is left."""
+    name = f"deleted while dead, killed at {at}"
+    async with stage.scene() as scene:
+        await scene.until_listening()
+        death = Death(at, When.AFTER)
+        scene.proxy.add(death)
+        await scene.submit(version=1)
+        await asyncio.wait_for(death.happened.wait(), REPAIR_SECONDS)
+        await scene.delete()
+        mark = len(scene.proxy.record.calls)
+        await scene.start()
+        try:
+            await workflows.gone(scene)
+            await scene.until_quiet()
+        except NotWithin as late:
+            return Result(name, REPAIR_SECONDS, (str(late), *scene.invariants.violations))
+        written = [f"{label} was written" for label in scene.proxy.record.accepted(mark)]
+        return Result(name, 0.0, (*written, *scene.invariants.violations))
+
+
 def _unread(old: OldLists) -> list[str]:
     """Whether the operator was really told the old."""
     return [] if old.replayed else ["no older list was read: the story proves nothing"]
@@ -348,9 +392,20 @@ async def every_story(stage: Stage) -> list[Result]:
         for news in (*NEWS, *NEWS_OF_A_ROLLOUT)
         for everything in (False, True)
     ]
+    deletions = [
+        delete_while_dead(stage, WriteName(f"patch {child}", 1))
+        for child in (
+            f"controllerrevisions {FIRST}",
+            f"deployments {FIRST}",
+            f"services {NAME}",
+        )
+    ]
     restarts = (
+        flap,
         restart_at_rest_onto_old_lists,
         restart_in_mid_rollout_onto_old_lists,
         restart_onto_lists_of_a_namesake,
     )
-    return list(await asyncio.gather(*losses, *(restart(stage) for restart in restarts)))
+    return list(
+        await asyncio.gather(*losses, *deletions, *(restart(stage) for restart in restarts))
+    )

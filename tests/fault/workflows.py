@@ -12,10 +12,12 @@ from typing import Any
 
 from model_operator import reasons
 from tests.fault.stage import NAME, READY_AFTER_SECONDS, Scene
+from tests.operator.builders import crashed
 from tests.operator.pod_player import Part
 
 Act = Callable[[Scene], Awaitable[None]]
 GONE_DEADLINE_SECONDS = 120.0
+REST_OF_STATUS = {"ready": False, "restartCount": 1, "imageID": ""}
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,7 @@ class Workflow:
 async def ready(scene: Scene) -> None:
     """The present generation is rolled out and everything older has stopped."""
     await scene.until_condition(reasons.READY, "True", reasons.COMPLETE)
-
-    async def settled() -> bool:
-        sizes = [
-            (body["spec"]["replicas"], (body.get("status") or {}).get("replicas", 0))
-            for body in (await scene.deployments()).values()
-        ]
-        dying = any("deletionTimestamp" in pod["metadata"] for pod in await scene.pods())
-        return not dying and all(wanted == there for wanted, there in sizes)
-
-    await scene.until(settled, "every Deployment has the pods that it wants, and no other is left")
+    await scene.until_settled()
 
 
 async def nothing(scene: Scene) -> None:
@@ -117,6 +110,14 @@ async def start_version_2_and_hold_it(scene: Scene) -> None:
     await scene.until_quiet()
 
 
+async def update_to_a_broken_version(scene: Scene) -> None:
+    """Version 2's bytes are refused in its pods: it is stopped, and version 1 serves on."""
+    scene.play(Part(delay=_soon, trouble=_refused))
+    await scene.submit(version=2)
+    await scene.until_condition(reasons.STALLED, "True", reasons.MODEL_REFUSED)
+    await scene.until_settled()
+
+
 async def roll_back_in_mid_rollout(scene: Scene) -> None:
     """The spec goes back while version 2 starts."""
     await start_version_2_and_hold_it(scene)
@@ -190,6 +191,14 @@ def _is_of(version: str) -> Callable[[dict[str, Any]], bool]:
     return matches
 
 
+def _refused(pod: dict[str, Any]) -> dict[str, Any] | None:
+    """What the kubelet says of a version 2 whose digest is not the one that was asked for."""
+    if not _is_of("2")(pod):
+        return None
+    sentence = "models:/cats-dogs/2 has sha256 aaa, expected bbb"
+    return {**crashed(3, sentence, name="fetch"), **REST_OF_STATUS}
+
+
 def _soon(pod: dict[str, Any]) -> float:
     return READY_AFTER_SECONDS
 
@@ -200,6 +209,7 @@ WORKFLOWS = (
     Workflow("update without history", one_serves_without_history, update_and_forget),
     Workflow("recreate", one_serves_alone, update),
     Workflow("replicas only", one_serves, scale),
+    Workflow("failed update", one_serves, update_to_a_broken_version),
     Workflow("rollback in mid-rollout", one_serves, roll_back_in_mid_rollout),
     Workflow("rollback afterwards", two_serves, roll_back_afterwards),
     Workflow("model not found", one_serves, model_not_found),

@@ -31,13 +31,13 @@ class Part:
     delay: Callable[[Body], float] = lambda pod: 0.0
     """Seconds from a pod's binding to its readiness."""
     held: Callable[[Body], bool] = lambda pod: False
-    """Pods that are running and stay unready."""
+    """Pods that run and are not ready, or are not so any more: hold one for a while to flap it."""
     trouble: Callable[[Body], Body | None] = lambda pod: None
     """The status of a container that fails: an init container's or the server's, by its name."""
 
 
 class PodPlayer:
-    """Plays from `async with` on; `part()` and `flap()` steer it."""
+    """Plays from `async with` on; `part()` steers it."""
 
     def __init__(self, admin: Admin, namespace: str | None = None) -> None:
         self._admin = admin
@@ -64,10 +64,6 @@ class PodPlayer:
         """How the pods of one namespace behave from now on."""
         self._parts[namespace] = part
         self._changed.set()
-
-    async def flap(self, pod: Body) -> None:
-        """The pod's readiness probe fails once: it is unready, and ready again at the next look."""
-        await self._write(pod, {"conditions": _conditions(ready=False)})
 
     async def __aenter__(self) -> Self:
         with contextlib.suppress(Refused):  # made by an earlier player
