@@ -129,6 +129,6 @@ async def endure_silent_streams(stage: Stage) -> Result:
 
 
 async def every_outage(stage: Stage, duration: float) -> list[Result]:
-    """All of them, as many at a time as the stage allows."""
+    """All of them, as many at a time as the stage allows; the silent streams come first."""
     outages = [endure(stage, outage, duration) for outage in OUTAGES]
-    return list(await asyncio.gather(*outages, endure_silent_streams(stage)))
+    return list(await asyncio.gather(endure_silent_streams(stage), *outages))

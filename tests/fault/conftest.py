@@ -10,9 +10,11 @@ import pytest
 from tests.fault import figures
 from tests.fault.figures import Part
 from tests.fault.house import House, house
+from tests.fault.workflows import WORKFLOWS
 
 FIGURES = pytest.StashKey[list[str]]()
-DEATHS = 14
+WORKFLOWS_PLAYED = 6
+DEATHS = 12
 OUTAGE_SECONDS = 10.0
 IDLE_SECONDS = 30.0
 
@@ -40,11 +42,12 @@ def pytest_terminal_summary(
 
 
 async def _play(opened: House) -> dict[str, Part]:
+    chosen = figures.sample_of(WORKFLOWS, WORKFLOWS_PLAYED)
     async with opened.stage() as stage:
         running = {
+            "deaths": figures.deaths(stage, DEATHS, chosen),
             "outages": figures.outages(stage, OUTAGE_SECONDS),
             "idle": figures.idling(stage, IDLE_SECONDS),
-            "deaths": figures.deaths(stage, DEATHS),
             "views": figures.lost_views(stage),
             "mutations": figures.mutants(stage),
         }

@@ -27,6 +27,8 @@ _MASKED = frozenset(
 )
 _MASKED_KEYS = ('k:{"uid"', 'k:{"ip"')
 """Of managedFields, which name a list's elements by their content."""
+_OF_CONTROLLERS = ("/replicasets", "/endpointslices")
+"""Kinds that controllers write, as often as they happen to see changes: generations say nothing."""
 _BY_TYPE = frozenset({"conditions", "managedFields", "ownerReferences", "ports"})
 """Lists whose order says nothing."""
 
@@ -56,10 +58,9 @@ async def end_state(admin: Admin, paths: list[str], namespace: str) -> dict[str,
     for path, items in zip(paths, lists, strict=True):
         for body in items:
             masked = mask(body, random)
-            if path.endswith("/replicasets"):
-                # The Deployment controller's writes: as many as it happens to see changes.
+            if path.endswith(_OF_CONTROLLERS):
                 masked["metadata"].pop("generation")
-                masked["status"].pop("observedGeneration", None)
+                masked.get("status", {}).pop("observedGeneration", None)
             identity = f"{path.rsplit('/', 1)[1]} {masked['metadata']['name']}"
             found.setdefault(identity, []).append(masked)
     return {

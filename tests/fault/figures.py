@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tests.fault import api_faults, campaign, idle, mutations, views
-from tests.fault.campaign import Outcome, Trial, Verdict
+from tests.fault.campaign import Outcome, Verdict
 from tests.fault.stage import Stage
 from tests.fault.workflows import WORKFLOWS, Workflow
 
@@ -37,8 +38,11 @@ def seed() -> str:
     return done.stdout.strip()
 
 
-def sample_of(everything: Sequence[Trial], size: int) -> list[Trial]:
-    """So many trials, chosen by the commit's hash."""
+Chosen = TypeVar("Chosen")
+
+
+def sample_of(everything: Sequence[Chosen], size: int) -> list[Chosen]:
+    """So many of them, chosen by the commit's hash."""
     chosen = random.Random(seed())
     return chosen.sample(everything, min(size, len(everything)))
 
@@ -109,8 +113,8 @@ async def outages(stage: Stage, duration: float) -> Part:
     started = time.monotonic()
     results = await api_faults.every_outage(stage, duration)
     diverged = [f"{r.outage.name}: {'; '.join(r.divergences)}" for r in results if r.divergences]
-    for_ever = results[-1]
-    slowest = max(results[:-1], key=lambda result: result.seconds)
+    for_ever = results[0]
+    slowest = max(results[1:], key=lambda result: result.seconds)
     busiest = max(results, key=lambda result: result.calls_per_second)
     figures = (
         f"API faults {len(results)} of {duration:.0f} s, divergences {len(diverged)}, longest "
