@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from tests.fault import faults, workflows
 from tests.fault.faults import Answer, ErrorEvent, Fault, MuteStreams, Silence
+from tests.fault.news import edit, let_pods_be_ready, second_version_serves, three_serve
 from tests.fault.stage import NotWithin, Stage
-from tests.fault.views import edit, let_pods_be_ready, second_version_serves, three_serve
 
 RECOVERY_SECONDS = 10.0
 SILENT_STREAM_SECONDS = 75.0

@@ -97,24 +97,21 @@ class DropEvents:
     matches: Callable[[Request, Event], bool]
     count: int = 1
     dropped: list[Event] = field(default_factory=list)
-    happened: asyncio.Event = field(default_factory=asyncio.Event)
 
     def swallows(self, request: Request, event: Event) -> bool:
         """Whether this event is lost; counts it."""
         if len(self.dropped) >= self.count or not self.matches(request, event):
             return False
         self.dropped.append(event)
-        self.happened.set()
         return True
 
 
-@dataclass
+@dataclass(frozen=True)
 class ErrorEvent:
     """Open watches get an ERROR event and end; so do those that are opened."""
 
     matches: Matcher
     code: int = 500
-    told: int = 0
 
 
 @dataclass

@@ -274,7 +274,6 @@ class Proxy:
     def _error_event(self, request: Request) -> bytes | None:
         for error in self._each(faults.ErrorEvent):
             if error.matches(request):
-                error.told += 1
                 status = _status(error.code, "InternalError", "an error in the stream")
                 return json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
         return None
