@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
+import prometheus_client
 import structlog
 
 from model_operator import api
@@ -181,6 +182,8 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
+        # Otherwise there is a series more for each, which nobody reads.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         asyncio.run(operate(settings))
     except SettingsError as error:
         sys.stderr.write(f"model-operator: {error}\n")

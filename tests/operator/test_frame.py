@@ -204,10 +204,10 @@ async def kopf_over(
 
 
 ERROR = json.dumps({"type": "ERROR", "object": {"code": 500, "message": "etcd"}}).encode() + b"\n"
-KNOWN_TO_END_KOPF = [403, 404, 409, 410, 429, 500, ERROR, b'{"type": "ADDED", "obj', b"<html>\n"]
+TROUBLES = [403, 404, 409, 410, 429, 500, ERROR, b'{"type": "ADDED", "obj', b"<html>\n"]
 
 
-@pytest.mark.parametrize("step", KNOWN_TO_END_KOPF, ids=lambda step: str(step)[:14])
+@pytest.mark.parametrize("step", TROUBLES, ids=lambda step: str(step)[:14])
 async def test_after_any_trouble_kopf_watches_again(step: int | bytes, tmp_path: Path, caplog):
     server = Api(step)
     async with kopf_over(server, tmp_path) as told:

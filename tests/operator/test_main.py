@@ -107,6 +107,7 @@ def test_when_one_task_fails_the_process_ends_with_status_1_and_says_why(
     monkeypatch.setattr(cluster_client, "connect", connect)
     monkeypatch.setattr(sys, "argv", ["model-operator"])
     monkeypatch.setattr(main_module.logs, "configure", lambda level: None)
+    monkeypatch.setattr(main_module.prometheus_client, "disable_created_metrics", lambda: None)
     monkeypatch.setattr(
         main_module, "tasks_of", lambda parts: {"worker": returning, "other": asyncio.Event().wait}
     )
@@ -165,7 +166,9 @@ def test_the_process_follows_each_edit_writes_nothing_but_status_and_ends_when_t
         wait_until(lambda: read()["status"]["observedGeneration"] == 2, "the edit was followed")
         wait_until(lambda: ask(port, "/readyz") == "ok\n", "ready")
         assert ask(port, "/healthz") == "ok\n"
-        assert 'cv_factory_watched_objects{kind="ModelDeployment"}' in ask(port, "/metrics")
+        metrics = ask(port, "/metrics")
+        assert 'cv_factory_watched_objects{kind="ModelDeployment"}' in metrics
+        assert "_created" not in metrics
         process.send_signal(signal.SIGTERM)
         assert process.wait(DEADLINE_SECONDS) == 0, log.read_text()
     found = read()
@@ -265,7 +268,8 @@ def test_a_second_operator_over_what_is_settled_writes_nothing(
         path = "jsonpath={.status.phase} {.metadata.resourceVersion}"
         return kubectl("get", "md", "cats-dogs", "-n", namespace, "-o", path).stdout
 
-    fast = {"CV_FACTORY_SWEEP_SECONDS": "1"}
+    # Resources of other tests come and go.
+    fast = {"CV_FACTORY_SWEEP_SECONDS": "1", "CV_FACTORY_NAMESPACES": namespace}
     with started(control_plane, tmp_path / "first", **fast):
         wait_until(lambda: not version().startswith(" "), "a status")
     settled = version()
