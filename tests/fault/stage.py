@@ -28,6 +28,8 @@ Body = dict[str, Any]
 NAME = "cats-dogs"
 DEADLINE_SECONDS = 60.0
 READY_AFTER_SECONDS = 0.3
+PASS_SECONDS = 1.0
+"""A pass has written what it writes so long after it has read the resource."""
 _numbers = itertools.count(1)
 
 
@@ -195,7 +197,9 @@ class Scene:
         async def quiet() -> bool:
             started = time.monotonic() - self.started[-1]
             calm = self.proxy.record.quiet_for() >= seconds and started >= seconds
-            return self.operator.running and calm and self.listening()
+            if not (self.operator.running and calm and self.listening()):
+                return False
+            return self.has_looked() or await self.resource() is None
 
         await self.until(quiet, "the operator is at rest")
 
@@ -206,6 +210,16 @@ class Scene:
             return self.listening()
 
         await self.until(listens, "the operator watches")
+
+    def has_looked(self) -> bool:
+        """Whether the operator's present life has made its first pass, some time ago."""
+        looks = [
+            call.at
+            for call in self.proxy.record.calls
+            if call.life == self.proxy.life
+            and (call.request.verb, call.request.plural) == ("get", api.PLURAL)
+        ]
+        return bool(looks) and time.monotonic() - looks[0] >= PASS_SECONDS
 
     def listening(self) -> bool:
         """Whether the operator's present life watches its resources."""

@@ -62,7 +62,10 @@ async def update_and_forget(scene: Scene) -> None:
     await update(scene)
 
     async def forgotten() -> bool:
-        return len(await scene.deployments()) == 1
+        records = f"/apis/apps/v1/namespaces/{scene.namespace}/controllerrevisions"
+        sets = f"/apis/apps/v1/namespaces/{scene.namespace}/replicasets"
+        lists = [await scene.admin.items(path) for path in (records, sets)]
+        return [len(found) for found in (await scene.deployments(), *lists)] == [1, 1, 1]
 
     await scene.until(forgotten, "the retired revision is deleted")
 
@@ -112,8 +115,8 @@ async def start_version_2_and_hold_it(scene: Scene) -> None:
 
 async def update_to_a_broken_version(scene: Scene) -> None:
     """Version 2's bytes are refused in its pods: it is stopped, and version 1 serves on."""
+    await start_version_2_and_hold_it(scene)
     scene.play(Part(delay=_soon, trouble=_refused))
-    await scene.submit(version=2)
     await scene.until_condition(reasons.STALLED, "True", reasons.MODEL_REFUSED)
     await scene.until_settled()
 
