@@ -2,8 +2,8 @@
 
     cvfactory.dev/action: '{"id": "a1", "verb": "rollback", "revision": "9c1b04aa57"}'
 
-An action acts once: when its id is new, and when `revision` and `step`, where they are given,
-are the current ones. What it did, or why it was refused, stands in status.lastAction.
+An action acts once: when its id is new, and when `revision`, `step` and `generation`, where they
+are given, are the current ones. What it did, or why it was refused, stands in status.lastAction.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from model_operator import api, reasons
 
 ANNOTATION = f"{api.GROUP}/action"
+REMEMBERED = 8
+"""Ids of actions that are kept in status: a tool that puts an old annotation back does nothing."""
 
 
 class Verb(StrEnum):
@@ -42,6 +44,7 @@ class Action(BaseModel):
     verb: Verb
     revision: str | None = Field(default=None, strict=True)
     step: int | None = Field(default=None, strict=True)
+    generation: int | None = Field(default=None, strict=True)
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,13 @@ class Orders:
     failure: api.FailureStatus | None = None
     """Why, where an action said so."""
     rollback_to: str | None = None
+    failed_rollback: str | None = None
+    """The revision that a rollback asked for and that failed, too."""
+    retried: bool = False
+    """A retry was asked for in this pass."""
     held_pause: api.HeldPause | None = None
-    last_action_id: str | None = None
+    action_ids: tuple[str, ...] = ()
+    """Of the actions that were looked at, the last first."""
     last_action: api.ActionStatus | None = None
 
     def pause_at(self, generation: int) -> bool | None:
@@ -78,8 +86,12 @@ class Situation:
     generation: int
     wanted: str | None
     """The revision that the spec means."""
+    introduced: str | None
+    """The revision that is being introduced, also where it is not known what the spec means."""
     serving: str | None
     step_index: int | None
+    status_lost: bool = False
+    """Nothing is known of the actions before this one."""
     kept: Collection[str] = ()
     """Revisions that have a record."""
     resolving: str = ""
@@ -92,19 +104,26 @@ class _Refused(Exception):
     """Carries the sentence that status.lastAction shows."""
 
 
-def pending(body: Mapping[str, Any], last_action_id: str | None) -> Action | Unreadable | None:
+def pending(
+    body: Mapping[str, Any], status: api.ModelDeploymentStatus
+) -> Action | Unreadable | None:
     """The action that the resource's annotation asks for; None when it was looked at before."""
     text = (body["metadata"].get("annotations") or {}).get(ANNOTATION)
     if not text:
         return None
     action = _read(text)
-    return None if action.id == last_action_id else action
+    return None if action.id in _seen(status) else action
 
 
-def wants_resolving(body: Mapping[str, Any], last_action_id: str | None) -> bool:
+def wants_resolving(body: Mapping[str, Any], status: api.ModelDeploymentStatus) -> bool:
     """Whether spec.model is to be resolved although it has not changed."""
-    action = pending(body, last_action_id)
+    action = pending(body, status)
     return isinstance(action, Action) and action.verb is Verb.RESOLVE
+
+
+def _seen(status: api.ModelDeploymentStatus) -> tuple[str, ...]:
+    last = (status.last_action_id,) if status.last_action_id else ()
+    return (*last, *(status.earlier_action_ids or ()))
 
 
 def _read(text: str) -> Action | Unreadable:
@@ -126,8 +145,9 @@ def recorded_orders(status: api.ModelDeploymentStatus, wanted: str | None) -> Or
     return Orders(
         failed=None if forgotten else status.failed_revision,
         rollback_to=None if forgotten else status.rollback_to,
+        failed_rollback=None if forgotten else status.failed_rollback,
         held_pause=status.held_pause,
-        last_action_id=status.last_action_id,
+        action_ids=_seen(status),
         last_action=status.last_action,
     )
 
@@ -141,6 +161,7 @@ def obey(action: Action | Unreadable | None, orders: Orders, situation: Situatio
     if action.verb is Verb.RESOLVE and situation.resolving_delayed:
         return orders
     try:
+        _must_be_timely(action, situation)
         orders, message = _HANDLERS[action.verb](action, orders, situation)
     except _Refused as refusal:
         accepted, message = False, str(refusal)
@@ -155,7 +176,8 @@ def _answered(
     answer = api.ActionStatus(
         verb=verb, generation=situation.generation, accepted=accepted, message=message
     )
-    return replace(orders, last_action_id=identity, last_action=answer)
+    seen = (identity, *orders.action_ids)[:REMEMBERED]
+    return replace(orders, action_ids=seen, last_action=answer)
 
 
 _Handled = tuple[Orders, str]
@@ -166,15 +188,21 @@ def _promote(_action: Action, _orders: Orders, _situation: Situation) -> _Handle
 
 
 def _abort(action: Action, orders: Orders, situation: Situation) -> _Handled:
-    wanted = situation.wanted
-    if wanted is None or wanted in (situation.serving, orders.failed):
+    if orders.rollback_to and orders.rollback_to != situation.serving:
+        _must_be_current(action, orders.rollback_to, situation.step_index)
+        back = orders.failed if orders.failed == situation.serving else None
+        ended = f"the rollback to revision {orders.rollback_to} was ended"
+        kept = orders.failed if back is None else None
+        return replace(orders, failed=kept, rollback_to=None, failed_rollback=None), ended
+    revision = situation.introduced
+    if revision is None or revision in (situation.serving, orders.failed):
         raise _Refused("nothing to abort: no revision is being introduced")
     if situation.serving is None:
         raise _Refused("nothing to go back to: no revision has served yet")
-    _must_be_current(action, wanted, situation.step_index)
+    _must_be_current(action, revision, situation.step_index)
     words = f"aborted by action {action.id}"
-    failure = api.FailureStatus(revision=wanted, reason=reasons.ABORTED, message=words)
-    return replace(orders, failed=wanted, failure=failure), f"aborted revision {wanted}"
+    failure = api.FailureStatus(revision=revision, reason=reasons.ABORTED, message=words)
+    return replace(orders, failed=revision, failure=failure), f"aborted revision {revision}"
 
 
 def _retry(action: Action, orders: Orders, situation: Situation) -> _Handled:
@@ -182,7 +210,10 @@ def _retry(action: Action, orders: Orders, situation: Situation) -> _Handled:
         raise _Refused("nothing to retry: no revision has failed")
     _must_be_current(action, orders.failed, situation.step_index)
     again = f"revision {orders.failed} is tried again"
-    return replace(orders, failed=None, rollback_to=None), again
+    return (
+        replace(orders, failed=None, rollback_to=None, failed_rollback=None, retried=True),
+        again,
+    )
 
 
 def _resolve(_action: Action, orders: Orders, situation: Situation) -> _Handled:
@@ -196,18 +227,18 @@ def _rollback(action: Action, orders: Orders, situation: Situation) -> _Handled:
         raise _Refused("name the revision to go back to: kubectl get controllerrevisions")
     if action.revision not in situation.kept:
         raise _Refused(f"revision {action.revision} is not kept: there is no such record")
-    if situation.wanted is None:
-        raise _Refused("it is not known which revision the spec means")
-    if action.revision == situation.wanted:
-        hint = ": ask for retry" if orders.failed == situation.wanted else ""
+    left = situation.wanted or situation.introduced
+    if left is None:
+        raise _Refused("nothing to go back from: no revision has served yet")
+    if action.revision == left:
+        hint = ": ask for retry" if orders.failed == left else ""
         raise _Refused(f"revision {action.revision} is what the spec means{hint}")
     words = f"rolled back to revision {action.revision} by action {action.id}"
-    failure = api.FailureStatus(
-        revision=situation.wanted, reason=reasons.ROLLED_BACK, message=words
-    )
+    failure = api.FailureStatus(revision=left, reason=reasons.ROLLED_BACK, message=words)
+    back = replace(orders, failed=left, failure=failure, rollback_to=action.revision)
     return (
-        replace(orders, failed=situation.wanted, failure=failure, rollback_to=action.revision),
-        f"going back to revision {action.revision}; git still asks for {situation.wanted}",
+        replace(back, failed_rollback=None, retried=True),
+        f"going back to revision {action.revision}; git still asks for {left}",
     )
 
 
@@ -219,6 +250,13 @@ def _pause(_action: Action, orders: Orders, situation: Situation) -> _Handled:
 def _resume(_action: Action, orders: Orders, situation: Situation) -> _Handled:
     held = api.HeldPause(paused=False, generation=situation.generation)
     return replace(orders, held_pause=held), "resumed"
+
+
+def _must_be_timely(action: Action, situation: Situation) -> None:
+    if action.generation not in (None, situation.generation):
+        raise _Refused(f"it was meant for generation {action.generation} of the spec")
+    if situation.status_lost:
+        raise _Refused("status was lost, so it may have acted before: ask with a new id")
 
 
 def _must_be_current(action: Action, revision: str, step_index: int | None) -> None:

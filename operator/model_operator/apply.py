@@ -6,6 +6,8 @@ from fresh reads.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 
 from model_operator.clients.cluster import Cluster
@@ -28,6 +30,17 @@ class ChildRefused(OperatorError):
         self.refusal = refusal
 
 
+@contextlib.contextmanager
+def _refusals_of(kind: str, name: str) -> Iterator[None]:
+    """Tells what is wrong with a child from what is wrong with the API server."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status in _REFUSALS or _NOT_OF_ITS_KIND in error.message:
+            raise ChildRefused(Refusal(kind, name, error.status, error.message)) from error
+        raise
+
+
 async def apply(
     cluster: Cluster, emitter: EventEmitter, observed: Observed, plan: Plan, now: datetime
 ) -> None:
@@ -41,30 +54,27 @@ async def apply(
     """
     namespace = observed.resource.namespace
     for body in plan.applies:
-        try:
+        with _refusals_of(body["kind"], body["metadata"]["name"]):
             await cluster.apply(body)
-        except ApiError as error:
-            if error.status in _REFUSALS or _NOT_OF_ITS_KIND in error.message:
-                refusal = Refusal(body["kind"], body["metadata"]["name"], error.message)
-                raise ChildRefused(refusal) from error
-            raise
     for replacement in plan.replacements:
-        await cluster.replace(
-            replacement.kind,
-            namespace,
-            replacement.name,
-            replacement.path,
-            replacement.value,
-            replacement.resource_version,
-        )
+        with _refusals_of(replacement.kind, replacement.name):
+            await cluster.replace(
+                replacement.kind,
+                namespace,
+                replacement.name,
+                replacement.path,
+                replacement.value,
+                replacement.resource_version,
+            )
     for scale in plan.scales:
-        await cluster.scale(
-            namespace,
-            scale.deployment,
-            scale.replicas,
-            uid=scale.uid,
-            resource_version=scale.resource_version,
-        )
+        with _refusals_of("Deployment", scale.deployment):
+            await cluster.scale(
+                namespace,
+                scale.deployment,
+                scale.replicas,
+                uid=scale.uid,
+                resource_version=scale.resource_version,
+            )
     for delete in plan.deletes:
         await cluster.delete(delete.kind, namespace, delete.name, delete.uid)
     if plan.status is not None:

@@ -24,6 +24,7 @@ _FACTORS = {
     **{f"{s}i": Decimal(1024) ** n for n, s in enumerate("KMGTPE", start=1)},
 }
 
+_QUANTITIES = frozenset({"limits", "requests", "sizeLimit", "divisor"})
 _LIST_KEYS: Mapping[str, tuple[str, ...]] = {
     "containers": ("name",),
     "initContainers": ("name",),
@@ -70,15 +71,16 @@ def quantity(text: object) -> Decimal | None:
 def is_subset(wanted: Any, live: Any, *, quantities: bool = False) -> bool:
     """Whether `live` already has everything that `wanted` says.
 
-    Below a member named `limits` or `requests` values are compared as quantities.
+    Below a member named `limits` or `requests` values are compared as quantities, and so are the
+    other quantities of a pod.
     """
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(
             is_subset(
                 value,
                 # The server leaves out what is empty, as in an environment variable's value.
-                _alike(key, value, live.get(key, value if value in ("", [], {}) else None)),
-                quantities=quantities or key in ("limits", "requests"),
+                _alike(key, value, live.get(key, None if value else value)),
+                quantities=quantities or key in _QUANTITIES,
             )
             for key, value in wanted.items()
         )

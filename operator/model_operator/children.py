@@ -25,7 +25,7 @@ class Children:
     observed: Observed
     records: Mapping[str, RevisionRecord]
     target: RevisionRecord | None
-    serving: RevisionRecord | None
+    serving: str | None
     step: Step | None
 
     def applies(self) -> Iterator[Body]:
@@ -56,6 +56,8 @@ class Children:
         applied = {body["metadata"]["name"] for body in self.applies()}
         for revision, replicas in self._wanted_replicas().items():
             deployment = self.observed.deployments.get(revision)
+            if deployment is None and revision not in self.records:
+                continue
             current = deployment["spec"].get("replicas", 1) if deployment else 1
             if current == replicas:
                 continue
@@ -69,7 +71,7 @@ class Children:
         spec = self.observed.resource.spec
         if spec is None or self.target is None:
             return
-        kept = {record.revision for record in (self.target, self.serving) if record}
+        kept = {self.target.revision, self.serving}
         retired = sorted(
             (record for record in self.observed.records.values() if record.revision not in kept),
             key=lambda record: record.number,
@@ -88,8 +90,12 @@ class Children:
     def _wanted_records(self) -> list[RevisionRecord]:
         """Every revision that has a Deployment, and those that must have one."""
         wanted = dict.fromkeys(r for r in self.observed.deployments if r in self.records)
-        if self.serving:
-            wanted[self.serving.revision] = None
+        if (
+            self.serving
+            and self.serving in self.records
+            and (self.step is None or self.serving in self.step.replicas)
+        ):
+            wanted[self.serving] = None
         if self.target and self.step and self.target.revision in self.step.replicas:
             wanted[self.target.revision] = None
         return [
@@ -109,10 +115,10 @@ class Children:
         if self.step:
             return self.step.replicas
         spec = self.observed.resource.spec
-        return {self.serving.revision: spec.replicas} if self.serving and spec else {}
+        return {self.serving: spec.replicas} if self.serving and spec else {}
 
     def _endpoint(self) -> Body | None:
-        revision = self.step.serve if self.step else self.serving and self.serving.revision
+        revision = self.step.serve if self.step else self.serving
         if not revision:
             return None
         resource = self.observed.resource

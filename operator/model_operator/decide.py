@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from model_operator import actions, diagnosis, reasons, status, target
+from model_operator import actions, diagnosis, naming, reasons, status, target
 from model_operator.actions import Orders, Situation
+from model_operator.api import ModelDeploymentSpec
 from model_operator.children import Children
-from model_operator.errors import ResolutionDelayed
+from model_operator.errors import ResolutionDelayed, ResolutionError
 from model_operator.observed import Observed, Resolution
 from model_operator.plan import Event, Plan
 from model_operator.revisions import RevisionRecord
@@ -37,14 +38,14 @@ def decide(observed: Observed, now: datetime) -> Plan:
     model, model_resolved = target.settle_model(observed)
     records = target.known_records(observed, model)
     wanted = target.wanted_revision(observed, model)
-    serving = records.get(target.serving_revision(observed) or "")
+    serving = target.serving_revision(observed)
     orders = obeyed_orders(observed, wanted, records, serving)
     aim = target_record(observed, wanted, orders, records)
     obstacle = find_obstacle(observed, model_resolved)
     sizes = observed_sizes(observed)
-    confirmed = serving is not None and service.is_confirmed(observed, serving.revision)
+    confirmed = serving is not None and service.is_confirmed(observed, serving)
     step = None
-    if not blocks_the_rollout(observed, obstacle):
+    if refused_for_good(observed, aim) or not blocks_the_rollout(observed, obstacle):
         step = next_step(observed, aim, serving, orders, sizes, confirmed, now)
     facts = Facts(
         observed=observed,
@@ -54,8 +55,9 @@ def decide(observed: Observed, now: datetime) -> Plan:
         wanted=wanted,
         target=aim,
         serving=serving,
+        serving_record=records.get(serving or ""),
         serving_confirmed=confirmed,
-        reachable_pods=service.reachable_pods(observed, serving.revision) if serving else 0,
+        reachable_pods=service.reachable_pods(observed, serving) if serving else 0,
         sizes=sizes,
         step=step,
         obstacle=obstacle,
@@ -65,8 +67,16 @@ def decide(observed: Observed, now: datetime) -> Plan:
     children = Children(observed, records, aim, serving, step)
     return Plan(
         applies=tuple(body for body in children.applies() if may_write(observed, body)),
-        replacements=tuple(children.replacements()),
-        scales=tuple(children.scales()),
+        replacements=tuple(
+            item
+            for item in children.replacements()
+            if (item.kind, item.name) not in untouchable(observed)
+        ),
+        scales=tuple(
+            scale
+            for scale in children.scales()
+            if ("Deployment", scale.deployment) not in untouchable(observed)
+        ),
         deletes=tuple(children.deletes()) if obstacle is None else (),
         status=new_status if new_status != last_status(observed) else None,
         events=tuple(Event(*t) for t in status.transitions(observed.resource.status, new_status)),
@@ -79,23 +89,25 @@ def obeyed_orders(
     observed: Observed,
     wanted: str | None,
     records: Mapping[str, RevisionRecord],
-    serving: RevisionRecord | None,
+    serving: str | None,
 ) -> Orders:
     """What people asked for beyond the spec, the newest action included."""
     resource = observed.resource
     recorded = resource.status
-    again = observed.resolution.refused if isinstance(observed.resolution, Resolution) else None
+    unresolved = why_unresolved(observed)
     return actions.obey(
-        actions.pending(resource.body, recorded.last_action_id),
+        actions.pending(resource.body, recorded),
         actions.recorded_orders(recorded, wanted),
         Situation(
             generation=resource.generation,
             wanted=wanted,
-            serving=serving.revision if serving else None,
+            introduced=wanted or target.running_revision(observed),
+            serving=serving,
             step_index=recorded.current_step_index,
+            status_lost=recorded.observed_generation is None and bool(observed.deployments),
             kept=records.keys(),
-            resolving=again.message if again else "",
-            resolving_delayed=isinstance(again, ResolutionDelayed),
+            resolving=str(unresolved or observed.resource.invalid or ""),
+            resolving_delayed=isinstance(unresolved, ResolutionDelayed),
         ),
     )
 
@@ -109,11 +121,13 @@ def target_record(
     """Where the rollout goes: to what the spec means or a rollback asked for; where that is not
     known, on to where it was going.
     """
+    asked_for = records.get(orders.rollback_to or "")
+    if asked_for is not None:
+        return target.as_newest(asked_for, observed)
     if wanted is None:
         return records.get(target.running_revision(observed) or "")
-    asked_for = orders.rollback_to if orders.failed == wanted else None
-    aim = records.get(asked_for or wanted, records[wanted])
-    return aim if orders.failed == aim.revision else target.as_newest(aim, observed)
+    aim = records[wanted]
+    return aim if orders.failed == wanted else target.as_newest(aim, observed)
 
 
 def find_obstacle(observed: Observed, model_resolved: Verdict) -> Verdict | None:
@@ -129,10 +143,8 @@ def find_obstacle(observed: Observed, model_resolved: Verdict) -> Verdict | None
             "delete or rename it, or rename this resource"
         )
         return Verdict(True, reasons.NAME_CONFLICT, words)
-    if observed.refusal:
-        refusal = observed.refusal
-        words = f"{refusal.kind} {refusal.name} was refused: {refusal.message}"
-        return Verdict(True, reasons.INVALID_SPEC, words)
+    for refusal in observed.refusals[:1]:
+        return Verdict(True, refusal.reason, refusal.sentence)
     if not model_resolved.holds and not isinstance(observed.resolution, ResolutionDelayed):
         return Verdict(True, model_resolved.reason, model_resolved.message)
     return None
@@ -142,26 +154,47 @@ def blocks_the_rollout(observed: Observed, obstacle: Verdict | None) -> bool:
     """Whether what runs has to stand still too. An invalid spec and a model that cannot be
     resolved only keep something new from starting.
     """
-    return bool(observed.namesakes or observed.refusal) and obstacle is not None
+    return bool(observed.namesakes or observed.refusals) and obstacle is not None
 
 
 def longest_back_off(observed: Observed) -> timedelta | None:
     """How long to wait at most before a registry that did not answer is asked again, or a child
     that was refused is written again; None when neither happened.
     """
-    if observed.refusal:
+    if observed.refusals:
         return REFUSAL_PAUSE
+    return REGISTRY_PAUSE if isinstance(why_unresolved(observed), ResolutionDelayed) else None
+
+
+def why_unresolved(observed: Observed) -> ResolutionError | None:
+    """Why the registry had no answer to what was asked in this pass."""
     answer = observed.resolution
-    refused = answer.refused if isinstance(answer, Resolution) else answer
-    return REGISTRY_PAUSE if isinstance(refused, ResolutionDelayed) else None
+    return answer.refused if isinstance(answer, Resolution) else answer
+
+
+def refused_for_good(observed: Observed, aim: RevisionRecord | None) -> Trouble | None:
+    """Whether the target's child was refused while nothing serves for its sake: strategy Recreate
+    then goes back, and tries it again only when asked.
+    """
+    spec = observed.resource.spec
+    if aim is None or spec is None or spec.strategy.type != "Recreate":
+        return None
+    name = naming.revision_child(observed.resource.name, aim.revision)
+    for refusal in observed.refusals:
+        if refusal.name == name:
+            return Trouble(refusal.reason, refusal.sentence, permanent=True)
+    return None
 
 
 def may_write(observed: Observed, body: Mapping[str, Any]) -> bool:
     """An object under a name that is taken is left alone, and so is one that was just refused."""
-    identity = (body["kind"], body["metadata"]["name"])
+    return (body["kind"], body["metadata"]["name"]) not in untouchable(observed)
+
+
+def untouchable(observed: Observed) -> set[tuple[str, str]]:
+    """Kinds and names that are taken by others, or of what was just refused."""
     taken = {(namesake.kind, namesake.name) for namesake in observed.namesakes}
-    refused = observed.refusal and (observed.refusal.kind, observed.refusal.name)
-    return identity not in taken and identity != refused
+    return taken | {(refusal.kind, refusal.name) for refusal in observed.refusals}
 
 
 def observed_sizes(observed: Observed) -> dict[str, Size]:
@@ -170,12 +203,14 @@ def observed_sizes(observed: Observed) -> dict[str, Size]:
     for revision, deployment in observed.deployments.items():
         pods = observed.pods.get(revision, ())
         ready = sum(diagnosis.is_ready(pod) for pod in pods)
-        available = deployment.get("status", {}).get("availableReplicas", 0)
+        told = deployment.get("status", {})
         sizes[revision] = Size(
             desired=deployment["spec"].get("replicas", 1),
             ready=ready,
-            available=min(ready, available),
+            available=min(ready, told.get("availableReplicas", 0)),
             existing=len(pods),
+            current=told.get("observedGeneration", 0)
+            >= deployment["metadata"].get("generation", 0),
         )
     return sizes
 
@@ -183,7 +218,7 @@ def observed_sizes(observed: Observed) -> dict[str, Size]:
 def next_step(
     observed: Observed,
     aim: RevisionRecord | None,
-    serving: RevisionRecord | None,
+    serving: str | None,
     orders: Orders,
     sizes: Mapping[str, Size],
     confirmed: bool,  # noqa: FBT001 - one fact among others
@@ -193,12 +228,11 @@ def next_step(
     spec, recorded = observed.resource.spec, observed.resource.status
     if spec is None or aim is None:
         return None
-    asked = orders.pause_at(observed.resource.generation)
-    paused = spec.paused if asked is None else asked
+    paused = is_paused(observed, spec, orders)
     return STRATEGIES[spec.strategy.type](
         View(
             target=aim.revision,
-            serving=serving.revision if serving else None,
+            serving=serving,
             recorded_stable=recorded.stable.revision if recorded.stable else None,
             sizes=sizes,
             replicas=spec.replicas,
@@ -209,11 +243,22 @@ def next_step(
             step_index=recorded.current_step_index,
             step_started_at=step_started_at(observed, now, paused=paused),
             introduced=recorded.canary.revision if recorded.canary else None,
-            failed=orders.failed,
+            failed=orders.failed_rollback if orders.rollback_to else orders.failed,
+            verdict_recorded=aim.revision in (recorded.failed_revision, recorded.failed_rollback),
+            retried=orders.retried,
             paused=paused,
-            trouble=target_trouble(observed, aim.revision, orders),
+            trouble=refused_for_good(observed, aim)
+            or target_trouble(observed, aim.revision, orders),
         )
     )
+
+
+def is_paused(observed: Observed, spec: ModelDeploymentSpec, orders: Orders) -> bool:
+    """Whether steps are frozen: by an action, else by the spec. A rollback does not wait."""
+    if orders.rollback_to:
+        return False
+    asked = orders.pause_at(observed.resource.generation)
+    return spec.paused if asked is None else asked
 
 
 def step_started_at(observed: Observed, now: datetime, *, paused: bool) -> datetime | None:
@@ -228,7 +273,11 @@ def step_started_at(observed: Observed, now: datetime, *, paused: bool) -> datet
 def target_trouble(observed: Observed, revision: str, orders: Orders) -> Trouble | None:
     """What the target's pods suffer from; once it has failed, what was recorded then."""
     failure = orders.failure or observed.resource.status.last_failure
-    if orders.failed == revision and failure and failure.revision == revision:
+    if (
+        revision in (orders.failed, orders.failed_rollback)
+        and failure
+        and failure.revision == revision
+    ):
         return Trouble(failure.reason, failure.message, permanent=True)
     return diagnosis.diagnose(
         observed.pods.get(revision, ()),

@@ -28,6 +28,9 @@ def valid_part(
     for name in sorted(spec.keys() - {"model", "server"}):
         if _is_valid({**kept, name: spec[name]}):
             kept[name] = spec[name]
+    if "strategy" not in kept and isinstance(spec.get("strategy"), Mapping):
+        kind = {"strategy": {"type": spec["strategy"].get("type")}}
+        kept |= kind if _is_valid({**kept, **kind}) else {}
     return api.ModelDeploymentSpec.model_validate(kept)
 
 

@@ -49,7 +49,7 @@ async def observe(
     if body is None or "deletionTimestamp" in body["metadata"]:
         return None
     resource = read_resource(body)
-    resolution = await resolve(resource, registry)
+    resolution = await resolve(resource, registry, histories)
     namesakes = await _namesakes(cluster, resource, resolution, [*deployments, *histories])
     slow = rollout_is_slow(resource, now)
     return assemble(
@@ -107,7 +107,11 @@ def read_resource(body: Body) -> Resource:
     invalid = validation.refusal(body)
     spec = None if invalid else api.ModelDeploymentSpec.model_validate(body["spec"])
     try:
-        status = api.ModelDeploymentStatus.model_validate(body.get("status") or {})
+        status = api.ModelDeploymentStatus.model_validate(
+            # A later release may have written more; an earlier one must go on with it.
+            body.get("status") or {},
+            extra="ignore",
+        )
     except ValidationError:
         status = api.ModelDeploymentStatus()
     if spec is None:
@@ -124,23 +128,44 @@ def read_resource(body: Body) -> Resource:
     )
 
 
-async def resolve(resource: Resource, registry: Registry) -> Resolution | ResolutionError | None:
+async def resolve(
+    resource: Resource, registry: Registry, histories: Iterable[Body]
+) -> Resolution | ResolutionError | None:
     """Asks the registry only when spec.model is not what was resolved last, or by the action
     resolve; that one changes nothing when the registry has no answer.
     """
     if resource.spec is None or resource.invalid:
         return None
-    requested, recorded = resource.spec.model, resource.status.model
-    known = None
-    if recorded is not None and recorded.requested == requested:
-        model = ResolvedModel(recorded.resolved_uri, recorded.version, recorded.sha256)
-        known = Resolution(requested, model)
-    if known and not actions.wants_resolving(resource.body, resource.status.last_action_id):
+    requested = resource.spec.model
+    known = known_model(resource, requested, histories)
+    if known and not actions.wants_resolving(resource.body, resource.status):
         return known
     try:
         return Resolution(requested, await registry.resolve(requested))
     except ResolutionError as error:
         return replace(known, refused=error) if known else error
+
+
+def known_model(
+    resource: Resource, requested: api.ModelSource, histories: Iterable[Body]
+) -> Resolution | None:
+    """What spec.model was resolved to before: by status, and where that is lost by the records."""
+    recorded = resource.status.model
+    if recorded is not None:
+        if recorded.requested != requested:
+            return None
+        model = ResolvedModel(recorded.resolved_uri, recorded.version, recorded.sha256)
+        return Resolution(requested, model)
+    records = [
+        revisions.from_controller_revision(body, naming.revision_of(resource.name, body))
+        for body in histories
+        if "data" in body and (_controller(body) or {}).get("uid") == resource.uid
+    ]
+    newest_first = sorted(records, key=lambda record: -record.number)
+    wanted = revisions.as_requested(requested)
+    return next(
+        (Resolution(requested, r.model) for r in newest_first if r.requested == wanted), None
+    )
 
 
 def rollout_is_slow(resource: Resource, now: datetime) -> bool:

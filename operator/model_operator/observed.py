@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from model_operator import reasons
 from model_operator.api import ModelDeploymentSpec, ModelDeploymentStatus, ModelSource
 from model_operator.errors import ResolutionError
 from model_operator.revisions import ResolvedModel, RevisionRecord
@@ -78,7 +79,19 @@ class Refusal:
 
     kind: str
     name: str
+    status: int
+    """The HTTP status."""
     message: str
+
+    @property
+    def reason(self) -> str:
+        """The reason for people."""
+        return reasons.CHILD_REFUSED if self.status == 403 else reasons.INVALID_SPEC
+
+    @property
+    def sentence(self) -> str:
+        """For people, too."""
+        return f"{self.kind} {self.name} was refused: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -102,8 +115,9 @@ class Observed:
     probe_answers: Mapping[str, str] = field(default_factory=dict)
     """By the uid of a pod that runs without being ready: what its probes were answered last."""
     namesakes: tuple[Namesake, ...] = ()
-    refusal: Refusal | None = None
+    refusals: tuple[Refusal, ...] = ()
+    """What the API server did not accept in this pass."""
 
     def refused(self, refusal: Refusal) -> Observed:
         """The same world, knowing that the API server does not accept a child."""
-        return replace(self, refusal=refusal)
+        return replace(self, refusals=(*self.refusals, refusal))

@@ -72,6 +72,9 @@ STARTING: Final = "Starting"
 STOPPING: Final = "Stopping"
 """Strategy Recreate: what runs is being stopped before the wanted revision starts."""
 
+PODS_REMAIN: Final = "PodsRemain"
+"""Strategy Recreate waits for pods that do not end, for example on a node that is away."""
+
 PAUSED: Final = "Paused"
 """The rollout is frozen by spec.paused or by the action pause."""
 
@@ -93,7 +96,10 @@ NOT_STALLED: Final = "NotStalled"
 # --- Reasons: what stands in the way -------------------------------------------------------
 
 INVALID_SPEC: Final = "InvalidSpec"
-"""The spec is not valid; what serves keeps serving."""
+"""The spec, or an object made from it, is not valid; what serves keeps serving."""
+
+CHILD_REFUSED: Final = "ChildRefused"
+"""The API server refuses a child: by a quota, an admission rule or the operator's role."""
 
 NAME_CONFLICT: Final = "NameConflict"
 """An object that belongs to somebody else has the name of a child."""

@@ -37,10 +37,12 @@ class Reconciler:
         )
         if observed is None:
             return Plan(exists=False)
-        try:
-            return await self._decide_and_apply(observed)
-        except ChildRefused as error:
-            return await self._decide_and_apply(observed.refused(error.refusal))
+        while True:
+            try:
+                return await self._decide_and_apply(observed)
+            except ChildRefused as error:
+                # What was refused is left out of the next plan, so this ends.
+                observed = observed.refused(error.refusal)
 
     async def _decide_and_apply(self, observed: Observed) -> Plan:
         now = self.clock()

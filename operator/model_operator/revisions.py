@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_operator import canonical
+from model_operator.api import ModelSource
 
 ID_LENGTH = 10
 
@@ -37,6 +38,8 @@ class RevisionRecord:
     """Counts the revisions of one resource, from 1; the order of the history."""
     model: ResolvedModel
     pod_template: Mapping[str, Any]
+    requested: Mapping[str, Any] | None = None
+    """`spec.model` as it was when it was resolved to this: what it means if status is lost."""
     uid: str = ""
     """Of its ControllerRevision; empty until it has one."""
 
@@ -50,6 +53,11 @@ def revision_id(sha256: str, server: Mapping[str, Any]) -> str:
     return canonical.digest({"model": sha256, "server": server})[:ID_LENGTH]
 
 
+def as_requested(source: ModelSource) -> dict[str, Any]:
+    """`spec.model` as a record keeps it."""
+    return source.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
 def to_data(record: RevisionRecord) -> dict[str, Any]:
     """The `data` of the record's ControllerRevision."""
     return {
@@ -57,6 +65,7 @@ def to_data(record: RevisionRecord) -> dict[str, Any]:
         "version": record.model.version,
         "sha256": record.model.sha256,
         "podTemplate": dict(record.pod_template),
+        **({} if record.requested is None else {"requested": dict(record.requested)}),
     }
 
 
@@ -72,5 +81,6 @@ def from_controller_revision(body: Mapping[str, Any], revision: str) -> Revision
         number=body["revision"],
         model=ResolvedModel(data["resolvedUri"], data["version"], data["sha256"]),
         pod_template=data["podTemplate"],
+        requested=data.get("requested"),
         uid=body["metadata"]["uid"],
     )

@@ -34,7 +34,9 @@ class Facts:
     """The revision that the spec means; None while that is not known."""
     target: RevisionRecord | None
     """Where the rollout goes: to the wanted revision, or where a rollback asked for."""
-    serving: RevisionRecord | None
+    serving: str | None
+    serving_record: RevisionRecord | None
+    """What it was made of; None when that was lost together with status."""
     serving_confirmed: bool
     reachable_pods: int
     """Ready pods of the serving revision that the data plane sends requests to."""
@@ -58,30 +60,29 @@ def build(facts: Facts) -> Body:
     verdicts = conditions(facts)
     serving, step = facts.serving, facts.step
     # By revision: a target that moves to the head of the history is another record of the same.
-    moves = facts.target and (serving is None or facts.target.revision != serving.revision)
-    introduced = facts.target if moves else None
+    introduced = facts.target if facts.target and facts.target.revision != serving else None
     status = api.ModelDeploymentStatus(
         observed_generation=resource.generation,
         phase=phase(facts, verdicts),
         message=message(verdicts),
         url=f"http://{resource.name}.{resource.namespace}.{facts.observed.defaults.cluster_domain}",
-        stable=_revision(serving, facts),
-        canary=_revision(introduced, facts),
+        stable=_revision(serving, facts.serving_record, facts),
+        canary=_revision(introduced.revision if introduced else None, introduced, facts),
         traffic=_traffic(facts),
         current_step_index=step.index if step else resource.status.current_step_index,
         step_started_at=_step_started_at(facts),
         model=facts.model,
-        replicas=facts.sizes[serving.revision].desired
-        if serving and serving.revision in facts.sizes
-        else 0,
-        selector=naming.as_selector(naming.pod_selector(resource.name, serving.revision))
+        replicas=facts.sizes.get(serving or "", Size()).desired,
+        selector=naming.as_selector(naming.pod_selector(resource.name, serving))
         if serving
         else None,
         failed_revision=_failed_revision(facts),
         paused_at=_paused_at(facts),
         rollback_to=facts.orders.rollback_to,
+        failed_rollback=_failed_rollback(facts),
         held_pause=facts.orders.held_pause,
-        last_action_id=facts.orders.last_action_id,
+        last_action_id=next(iter(facts.orders.action_ids), None),
+        earlier_action_ids=list(facts.orders.action_ids[1:]) or None,
         last_action=facts.orders.last_action,
         last_failure=_last_failure(facts),
         conditions=_with_times(verdicts, facts),
@@ -125,16 +126,21 @@ def message(verdicts: Mapping[str, Verdict]) -> str:
 def _available(facts: Facts) -> Verdict:
     if facts.serving is None:
         return Verdict(False, reasons.NO_STABLE_REVISION, "no revision has become ready yet")
-    revision = facts.serving.revision
+    revision = facts.serving
     if facts.reachable_pods:
         pods = f"{facts.reachable_pods} ready pods"
         return Verdict(True, reasons.SERVING, f"revision {revision} serves with {pods}")
     spec = facts.observed.resource.spec
     if spec and spec.replicas == 0:
         return Verdict(False, reasons.SCALED_TO_ZERO, "replicas is 0: nothing serves, as asked")
-    if spec and spec.strategy.type == "Recreate" and facts.target not in (None, facts.serving):
-        words = "strategy Recreate: nothing serves until the new revision is ready"
-        return Verdict(False, reasons.RECREATING, words)
+    if spec and spec.strategy.type == "Recreate" and facts.step:
+        if facts.step.failed:
+            words = f"strategy Recreate: nothing serves until revision {revision} is ready again"
+            return Verdict(False, reasons.RECREATING, words)
+        if facts.step.index is not None and facts.target:
+            waited_for = facts.target.revision
+            words = f"strategy Recreate: nothing serves until revision {waited_for} is ready"
+            return Verdict(False, reasons.RECREATING, words)
     words = f"the endpoint lists no ready pod of revision {revision}"
     return Verdict(False, reasons.NO_READY_PODS, words)
 
@@ -193,22 +199,29 @@ def _rolled_back(facts: Facts) -> Verdict:
     return Verdict(False, reasons.ROLLED_BACK, words)
 
 
-def _revision(record: RevisionRecord | None, facts: Facts) -> api.RevisionStatus | None:
-    if record is None:
+def _revision(
+    revision: str | None, record: RevisionRecord | None, facts: Facts
+) -> api.RevisionStatus | None:
+    if revision is None:
         return None
-    size = facts.sizes.get(record.revision, Size())
     return api.RevisionStatus(
-        revision=record.revision,
-        version=record.model.version,
-        resolved_uri=record.model.uri,
-        sha256=record.model.sha256,
-        ready_replicas=size.ready,
+        revision=revision,
+        version=record.model.version if record else None,
+        resolved_uri=record.model.uri if record else None,
+        sha256=record.model.sha256 if record else None,
+        ready_replicas=facts.sizes.get(revision, Size()).ready,
     )
 
 
 def _failed_revision(facts: Facts) -> str | None:
-    failed = facts.step.failed if facts.step else None
+    failed = facts.step.failed if facts.step and not facts.orders.rollback_to else None
     return failed or facts.orders.failed
+
+
+def _failed_rollback(facts: Facts) -> str | None:
+    """The revision that a rollback asked for, once it has failed."""
+    failed = facts.step.failed if facts.step and facts.orders.rollback_to else None
+    return failed or facts.orders.failed_rollback
 
 
 def _paused_at(facts: Facts) -> str | None:
@@ -228,15 +241,15 @@ def _last_failure(facts: Facts) -> api.FailureStatus | None:
             revision=facts.target.revision, reason=trouble.reason, message=trouble.message
         )
     recorded = facts.orders.failure or facts.observed.resource.status.last_failure
-    failed = _failed_revision(facts)
-    return recorded if recorded and recorded.revision == failed else None
+    failed = (_failed_revision(facts), _failed_rollback(facts))
+    return recorded if recorded and recorded.revision in failed else None
 
 
 def _traffic(facts: Facts) -> list[api.WeightStatus] | None:
     if facts.serving is None:
         return None
     confirmed = 100 if facts.serving_confirmed else None
-    return [api.WeightStatus(revision=facts.serving.revision, weight=100, actual_weight=confirmed)]
+    return [api.WeightStatus(revision=facts.serving, weight=100, actual_weight=confirmed)]
 
 
 def _step_started_at(facts: Facts) -> str | None:

@@ -67,11 +67,9 @@ def serving_revision(observed: Observed) -> str | None:
     """The revision that has all requests: the data plane says it, and where the endpoint is gone,
     the last status, as long as that revision still runs.
     """
-    named = service.serving_revision(observed.service)
     stable = observed.resource.status.stable
-    if named is None and stable is not None and stable.revision in observed.deployments:
-        return stable.revision
-    return named
+    named = service.serving_revision(observed.service) or (stable.revision if stable else None)
+    return named if named in observed.deployments or named in observed.records else None
 
 
 def running_revision(observed: Observed) -> str | None:
@@ -121,4 +119,5 @@ def _new_record(observed: Observed, model: api.ModelStatus | None) -> RevisionRe
         number=_next_number(observed),
         model=resolved,
         pod_template=resources.pod_template(resource, resource.spec, resolved, observed.defaults),
+        requested=revisions.as_requested(resource.spec.model),
     )

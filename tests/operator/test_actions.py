@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_operator import actions, reasons
+from model_operator.api import ModelDeploymentStatus
 from model_operator.errors import ResolutionDelayed, ResolutionRefused
-from tests.operator.builders import digest_of, make_model_deployment
+from tests.operator.builders import crashed, digest_of, make_model_deployment
 from tests.operator.world import World
+
+NOTHING = ModelDeploymentStatus()
 
 
 @pytest.fixture
@@ -166,7 +169,7 @@ def test_what_cannot_be_done_is_refused_with_a_sentence_and_changes_nothing(
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_an_annotation_that_is_no_action_is_told_and_never_fatal(text: str):
-    found = actions.pending({"metadata": {"annotations": {actions.ANNOTATION: text}}}, None)
+    found = actions.pending({"metadata": {"annotations": {actions.ANNOTATION: text}}}, NOTHING)
     assert found is None or isinstance(found, actions.Unreadable)
     assert bool(text) == (found is not None)
 
@@ -247,3 +250,122 @@ def test_a_resolve_waits_for_a_registry_that_does_not_answer(live: World):
     live.resolution_error = None
     live.one_pass()
     assert live.status["lastAction"]["accepted"]
+
+
+def test_a_rollback_that_fails_stays_where_it_serves_and_says_so(second: World):
+    first = second.version_revision("1")
+    second.container = lambda revision: crashed(4, "gone") if revision == first else None
+    second.act("rollback", revision=first)
+    second.settle()
+    assert second.serving_version() == "2"
+    assert second.condition("Ready") == ("False", reasons.ROLLED_BACK)
+    assert second.condition("Stalled") == ("True", reasons.MODEL_MISSING)
+    assert second.status["failedRollback"] == first
+    assert second.status["lastFailure"]["message"].endswith("gone")
+    assert second.act("retry")["accepted"]
+    second.settle()
+    assert second.status["phase"] == "Healthy"
+
+
+def test_a_rollback_that_fails_does_not_revive_what_was_aborted(second: World):
+    second.edit(make_model_deployment().version(3))
+    second.one_pass()
+    second.act("abort")
+    first = second.version_revision("1")
+    second.container = lambda revision: crashed(4, "gone") if revision == first else None
+    second.act("rollback", revision=first)
+    second.settle()
+    assert second.serving_version() == "2"
+    assert second.replicas_by_version()["3"] == 0
+
+
+def test_a_rollback_under_way_can_be_aborted(second: World):
+    second.act("rollback", revision=second.version_revision("1"))
+    assert second.act("abort")["accepted"]
+    second.settle()
+    assert second.serving_version() == "2"
+    assert second.status["phase"] == "Healthy"
+
+
+def test_a_rollback_does_not_wait_for_a_pause(second: World):
+    second.edit(make_model_deployment().version(2).paused())
+    second.settle()
+    second.act("rollback", revision=second.version_revision("1"))
+    second.settle()
+    assert second.serving_version() == "1"
+
+
+def test_a_retry_has_all_the_time_again():
+    slow = make_model_deployment().strategy("Standard", scaleDownDelaySeconds=3600)
+    world = World(slow)
+    world.settle()
+    world.edit(slow.version(2))
+    world.settle_quickly()
+    world.edit(slow.version(3))
+    world.container = lambda revision: (
+        {"name": "server", "state": {"waiting": {"reason": "ContainerCreating"}}}
+        if world.version_of(revision) == "3"
+        else None
+    )
+    world.one_pass()
+    world.wait(601)
+    world.one_pass()
+    assert world.condition("Ready") == ("False", reasons.ROLLED_BACK)
+    world.act("retry")
+    assert world.condition("Ready") == ("False", reasons.STARTING)
+    world.wait(300)
+    world.one_pass()
+    assert world.condition("Ready") == ("False", reasons.STARTING)
+
+
+def test_an_old_annotation_that_is_put_back_does_nothing(starting: World):
+    annotations = starting.resource["metadata"].setdefault("annotations", {})
+    starting.act("abort")
+    old = annotations[actions.ANNOTATION]
+    starting.act("retry")
+    annotations[actions.ANNOTATION] = old
+    starting.settle()
+    assert starting.serving_version() == "2"
+
+
+def test_an_old_annotation_does_nothing_after_status_was_lost(second: World):
+    second.act("rollback", revision=second.version_revision("1"))
+    second.settle()
+    second.edit(make_model_deployment().version(3))
+    second.settle()
+    second.lose_status()
+    second.settle()
+    assert second.serving_version() == "3"
+    assert not second.status["lastAction"]["accepted"]
+
+
+def test_an_alias_that_moved_ships_nothing_when_status_is_lost(live: World):
+    live.registered_digest = digest_of(7)
+    live.lose_status()
+    live.settle()
+    assert live.status["stable"]["sha256"] == digest_of(1)
+    assert live.status["model"]["sha256"] == digest_of(1)
+
+
+def test_an_abort_ends_a_rollout_whose_spec_became_invalid(starting: World):
+    starting.edit(make_model_deployment().version(2).spec(nonsense=True))
+    starting.one_pass()
+    assert starting.act("abort")["accepted"]
+    starting.settle()
+    assert starting.serving_version() == "1"
+    assert starting.replicas_by_version() == {"1": 3, "2": 0}
+
+
+def test_a_resolve_is_refused_while_the_spec_is_invalid(live: World):
+    live.edit(make_model_deployment().spec(nonsense=True))
+    answer = live.act("resolve")
+    assert not answer["accepted"]
+    assert "nonsense" in answer["message"]
+
+
+def test_an_action_that_was_meant_for_another_generation_is_refused(second: World):
+    first = second.version_revision("1")
+    second.edit(make_model_deployment().version(3))
+    assert not second.act("rollback", revision=first, generation=2)["accepted"]
+    second.settle()
+    assert second.serving_version() == "3"

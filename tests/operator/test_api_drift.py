@@ -181,3 +181,70 @@ async def test_recreate_stops_the_old_revision_before_the_new_one_starts(
 
     await eventually(ready, "version 2 serves")
     assert most == 1, "two revisions had pods at once"
+
+
+FRAGMENTS: dict[str, Any] = {
+    "volumes": [
+        {"name": "cache", "emptyDir": {"sizeLimit": "1024Mi", "medium": ""}},
+        {"name": "claim", "persistentVolumeClaim": {"claimName": "c", "readOnly": False}},
+        {"name": "settings", "configMap": {"name": "s", "optional": False, "defaultMode": 420}},
+    ],
+    "volumeMounts": [
+        {"name": "cache", "mountPath": "/cache", "readOnly": False},
+        {"name": "settings", "mountPath": "/settings", "subPath": ""},
+    ],
+    "env": [
+        {"name": "EMPTY", "value": ""},
+        {
+            "name": "CPU",
+            "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1000m"}},
+        },
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+    ],
+    "envFrom": [{"configMapRef": {"name": "s", "optional": True}, "prefix": ""}],
+    "resources": {
+        "limits": {"cpu": "1000m", "memory": "2048Mi"},
+        "requests": {"cpu": "0.50", "memory": "1Gi"},
+    },
+    "tolerations": [{"key": "gpu", "operator": "Exists", "value": "", "effect": "NoSchedule"}],
+    "topologySpreadConstraints": [
+        {
+            "maxSkew": 1,
+            "topologyKey": "zone",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"a": "b"}},
+        }
+    ],
+    "affinity": {
+        "nodeAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 1,
+                    "preference": {
+                        "matchExpressions": [{"key": "gpu", "operator": "In", "values": ["no"]}]
+                    },
+                }
+            ]
+        }
+    },
+    "podAnnotations": {"note": "1"},
+    "podLabels": {"team": "vision"},
+    "nodeSelector": {},
+    "imagePullSecrets": [{"name": "pull"}],
+}
+
+
+@pytest.mark.parametrize("fragment", sorted(FRAGMENTS))
+async def test_a_settled_resource_is_written_no_more_whatever_its_pods_are_made_of(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str, pod_player: PodPlayer, fragment: str
+):
+    names = {fragment, "volumes"} if fragment == "volumeMounts" else {fragment}
+    server = {name: FRAGMENTS[name] for name in names}
+    if fragment == "env":
+        server["resources"] = FRAGMENTS["resources"]
+    kubectl("apply", "-f", "-", stdin=manifest(namespace, server=server))
+    await reconcile_until(reconciler, namespace, READY)
+    for _ in range(3):
+        plan = await reconciler.reconcile(namespace, "cats-dogs")
+        assert not plan.applies, plan.applies
+        assert not plan.replacements, plan.replacements

@@ -98,12 +98,18 @@ async def test_a_delete_names_the_uid_that_was_seen():
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
-async def test_a_child_that_is_not_accepted_is_named_and_nothing_after_it_is_written(status):
-    server = RecordingServer(first=status)
-    with pytest.raises(ChildRefused, match="Service first: in its own words") as raised:
+@pytest.mark.parametrize(
+    ("refused", "kind", "name"), [("first", "Service", "first"), ("scale", "Deployment", "d")]
+)
+async def test_a_child_that_is_not_accepted_is_named_and_nothing_after_it_is_written(
+    refused, kind, name, status
+):
+    server = RecordingServer(**{refused: status})
+    with pytest.raises(ChildRefused, match=f"{kind} {name}: in its own words") as raised:
         await carry_out(server)
-    assert raised.value.refusal == Refusal("Service", "first", "in its own words")
-    assert server.requests == CHILDREN[:1]
+    assert raised.value.refusal == Refusal(kind, name, status, "in its own words")
+    (failed,) = (index for index, what in enumerate(EVERYTHING) if refused in what)
+    assert server.requests == EVERYTHING[: failed + 1]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +117,7 @@ async def test_a_child_that_is_not_accepted_is_named_and_nothing_after_it_is_wri
     [
         ("second", 500, ApiError),
         ("second", 409, Conflict),
-        ("scale", 403, ApiError),
+        ("scale", 500, ApiError),
         ("old", 409, Conflict),
         ("status", 409, Conflict),
     ],

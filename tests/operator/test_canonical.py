@@ -31,6 +31,13 @@ json_values = st.recursive(
         ({"limits": {"cpu": 1}}, {"limits": {"cpu": "1"}}),
         ({"env": [{"name": "A", "value": ""}]}, {"env": [{"name": "A"}]}),
         ({"emptyDir": {}}, {"emptyDir": {}}),
+        ({"emptyDir": {"sizeLimit": "1024Mi"}}, {"emptyDir": {"sizeLimit": "1Gi"}}),
+        ({"persistentVolumeClaim": {"readOnly": False}}, {"persistentVolumeClaim": {}}),
+        (
+            {"volumeMounts": [{"mountPath": "/a", "readOnly": False}]},
+            {"volumeMounts": [{"mountPath": "/a"}]},
+        ),
+        ({"resourceFieldRef": {"divisor": "1000m"}}, {"resourceFieldRef": {"divisor": "1"}}),
     ],
 )
 def test_what_the_api_server_fills_in_or_rewrites_is_no_change(wanted, live):

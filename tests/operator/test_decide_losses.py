@@ -130,7 +130,7 @@ def test_the_reason_of_a_failure_is_kept_as_long_as_the_failed_revision(live: Wo
 
 def test_a_refused_child_does_not_keep_what_serves_from_being_repaired(live: World):
     live.edit(make_model_deployment().version(2))
-    refused = Refusal("Deployment", "cats-dogs-whatever", "is invalid")
+    refused = Refusal("Deployment", "cats-dogs-whatever", 422, "is invalid")
     (deployment,) = live.deployments.values()
     deployment["spec"]["replicas"] = 0
     plan = decide(live.observed().refused(refused), live.now)
@@ -162,5 +162,56 @@ def test_nothing_moves_in_the_pass_that_finds_its_status_lost(live: World):
     live.one_pass()
     assert live.writes == ["status"]
     assert live.serving_version() == "1"
+    live.settle()
+    assert live.serving_version() == "2"
+
+
+def test_pods_that_are_about_to_end_take_nothing_over(live: World):
+    """The old revision was just scaled to 0, and its controller has not got to it."""
+    live.edit(make_model_deployment().version(2))
+    live.settle()
+    live.edit(make_model_deployment().version(1))
+    live.one_pass()
+    live.play_pods()
+    live.edit(make_model_deployment().version(2))
+    live.settle()
+    old = live.deployments[f"cats-dogs-{live.version_revision('1')}"]
+    old["spec"]["replicas"] = 3
+    live.play_pods()
+    old["spec"]["replicas"] = 0
+    live.edit(make_model_deployment().version(1))
+    live.one_pass()
+    assert live.serving_version() == "2"
+
+
+def test_a_verdict_is_recorded_before_the_pods_that_it_was_made_from_are_stopped(live: World):
+    live.container = lambda revision: (
+        crashed(3, "refused") if live.version_of(revision) == "2" else None
+    )
+    live.edit(make_model_deployment().version(2))
+    live.one_pass()
+    live.play_pods()
+    live.one_pass()
+    assert live.status["failedRevision"] == live.version_revision("2")
+    assert live.replicas_by_version()["2"] == 3
+    live.writes.clear()
+    live.settle()
+    assert live.replicas_by_version()["2"] == 0
+    assert live.writes.count("scale") == 1
+
+
+def test_a_status_that_a_later_release_wrote_is_still_read(live: World):
+    live.resource["status"]["stable"]["flavour"] = "new"
+    live.resource["status"]["model"]["requested"]["flavour"] = "new"
+    assert live.observed().resource.status.stable is not None
+
+
+def test_an_endpoint_that_somebody_moves_is_moved_back_although_the_rollout_is_paused(live: World):
+    live.edit(make_model_deployment().version(2))
+    live.settle()
+    live.edit(make_model_deployment().version(2).paused())
+    live.settle()
+    assert live.service is not None
+    live.service["spec"]["selector"][naming.REVISION_LABEL] = live.version_revision("1")
     live.settle()
     assert live.serving_version() == "2"

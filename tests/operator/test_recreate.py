@@ -63,18 +63,23 @@ def test_where_the_new_revision_fails_the_old_one_starts_again(alone: World):
     assert alone.condition("Stalled") == ("True", reasons.MODEL_REFUSED)
 
 
-def test_going_back_in_the_middle_starts_the_old_revision_when_the_new_pods_have_ended(
-    alone: World,
+@pytest.mark.parametrize("passes", [1, 2, 3, 4])
+@pytest.mark.parametrize("how", ["the spec", "an action"])
+def test_going_back_starts_the_old_revision_when_the_new_pods_have_ended(
+    alone: World, passes: int, how: str
 ):
     alone.edit(SECOND)
-    for _ in range(3):
+    for _ in range(passes):
         alone.one_pass()
         alone.play_pods()
-    alone.edit(FIRST)
+    if how == "the spec":
+        alone.edit(FIRST)
+    else:
+        assert alone.act("rollback", revision=alone.version_revision("1"))["accepted"]
     alone.settle()
     assert alone.serving_version() == "1"
     assert {v: n for v, n in alone.replicas_by_version().items() if n} == {"1": 3}
-    assert alone.status["phase"] == "Healthy"
+    assert alone.condition("Available") == ("True", reasons.SERVING)
 
 
 def test_a_pause_before_the_first_step_stops_nothing(alone: World):
@@ -103,3 +108,54 @@ def test_a_change_of_strategy_in_the_middle_of_a_rollout_ends_well(alone: World)
     alone.settle()
     assert alone.serving_version() == "2"
     assert alone.status["phase"] == "Healthy"
+
+
+def test_a_refused_deployment_brings_the_old_revision_back_once(alone: World):
+    alone.edit(SECOND)
+    first = alone.version_revision("1")
+    alone.refuse = lambda body: (
+        body["kind"] == "Deployment" and not body["metadata"]["name"].endswith(first)
+    )
+    alone.writes.clear()
+    alone.settle()
+    assert alone.replicas_by_version() == {"1": 3}
+    assert alone.writes.count("scale") == 2, "down and up again, once"
+    assert alone.condition("Available") == ("True", reasons.SERVING)
+    assert alone.condition("Ready") == ("False", reasons.ROLLED_BACK)
+    assert "was refused" in alone.status["lastFailure"]["message"]
+
+
+def test_a_pause_in_the_gap_takes_no_step(alone: World):
+    alone.edit(SECOND)
+    alone.one_pass()
+    alone.play_pods()
+    alone.edit(SECOND.paused())
+    alone.settle()
+    assert alone.replicas_by_version() == {"1": 0}
+    assert alone.status["phase"] == "Paused"
+    assert "paused" in alone.status["message"]
+    alone.edit(SECOND)
+    alone.settle()
+    assert alone.serving_version() == "2"
+
+
+def test_pods_that_never_end_are_told(alone: World):
+    alone.edit(SECOND)
+    alone.one_pass()
+    alone.wait(601)
+    alone.one_pass()
+    assert alone.condition("Stalled") == ("True", reasons.PODS_REMAIN)
+    assert "3 pods" in alone.status["lastFailure"]["message"]
+
+
+def test_a_deployment_that_somebody_deletes_in_the_gap_is_not_made_again_beside_the_new_one(
+    alone: World,
+):
+    alone.edit(SECOND)
+    alone.one_pass()
+    alone.play_pods()
+    alone.one_pass()
+    del alone.deployments[f"cats-dogs-{alone.version_revision('1')}"]
+    alone.settle()
+    assert alone.replicas_by_version() == {"2": 3}
+    assert alone.serving_version() == "2"

@@ -36,8 +36,20 @@ def make_view(**changes: Any) -> View:
 def test_a_revision_takes_over_only_with_all_its_pods_and_as_many_as_serve(
     available, replicas, serving_ready, may
 ):
-    sizes = {"a": Size(ready=serving_ready), "b": Size(available=available)}
+    sizes = {"a": Size(ready=serving_ready), "b": Size(desired=replicas, available=available)}
     assert may_take_over(make_view(sizes=sizes, replicas=replicas)) is may
+
+
+@pytest.mark.parametrize("ending", [{"desired": 0}, {"desired": 3, "current": False}])
+def test_pods_that_are_ready_and_about_to_end_take_nothing_over(ending: dict[str, Any]):
+    sizes = {"a": READY, "b": Size(ready=3, available=3, **ending)}
+    assert not may_take_over(make_view(sizes=sizes))
+
+
+def test_the_way_back_stays_until_what_serves_has_all_its_pods():
+    few = Size(desired=3, ready=1, available=1)
+    assert not may_stop(make_view(sizes={"a": few, "old": READY}), "old", due=True)
+    assert may_stop(make_view(), "old", due=True)
 
 
 def test_a_ready_revision_is_stopped_when_that_is_due_and_the_requests_go_elsewhere():

@@ -19,8 +19,8 @@ from model_operator.api import ModelSource
 from model_operator.decide import decide
 from model_operator.diagnosis import is_ready
 from model_operator.errors import ResolutionError
-from model_operator.observed import Defaults, Observed, Resolution, Resource
-from model_operator.plan import Delete, Plan
+from model_operator.observed import Defaults, Observed, Refusal, Resolution, Resource
+from model_operator.plan import Delete, Plan, Scale
 from model_operator.revisions import ResolvedModel
 from tests.operator.builders import ModelDeploymentBuilder, digest_of, make_pod
 
@@ -45,6 +45,8 @@ class World:
         self.registered_digest: str | None = None
         """What the registry says now, whatever the version; None: a digest for each version."""
         self.container: Callable[[str], dict[str, Any] | None] = lambda revision: None
+        self.refuse: Callable[[dict[str, Any]], bool] = lambda body: False
+        """Children that the API server does not accept."""
         self.endpoint_lags = False
         """The endpoint does not list its pods yet."""
         self.events: list[str] = []
@@ -107,16 +109,25 @@ class World:
 
     def one_pass(self, *, dies_after: int | None = None) -> Plan:
         """One pass; with `dies_after` the operator is killed after so many of its writes."""
-        plan = decide(self.observed(), self.now)
+        plan = self._plan(self.observed())
         for write in list(self._writes_of(plan))[:dies_after]:
             write()
+        return plan
+
+    def _plan(self, observed: Observed) -> Plan:
+        """As `reconcile` does it: what is refused is known in the next plan of the same pass."""
+        plan = decide(observed, self.now)
+        for body in plan.applies:
+            if self.refuse(body):
+                name = body["metadata"]["name"]
+                return self._plan(observed.refused(Refusal(body["kind"], name, 422, "no")))
         return plan
 
     def _writes_of(self, plan: Plan) -> Iterator[Callable[[], None]]:
         for body in plan.applies:
             yield partial(self._apply, copy.deepcopy(dict(body)))
         for scale in plan.scales:
-            yield partial(self._scale, scale.deployment, scale.replicas)
+            yield partial(self._scale, scale)
         for delete in plan.deletes:
             yield partial(self._delete, delete)
         if plan.status is not None:
@@ -228,12 +239,9 @@ class World:
     def _resolution(self, resource: Resource) -> Resolution | ResolutionError:
         """As `observe.resolve` does it, with a registry that knows every version."""
         assert resource.spec is not None
-        known, requested = None, resource.spec.model
-        recorded = resource.status.model
-        if recorded and recorded.requested == requested:
-            model = ResolvedModel(recorded.resolved_uri, recorded.version, recorded.sha256)
-            known = Resolution(requested, model)
-        if known and not actions.wants_resolving(resource.body, resource.status.last_action_id):
+        requested = resource.spec.model
+        known = observe.known_model(resource, requested, self.histories.values())
+        if known and not actions.wants_resolving(resource.body, resource.status):
             return known
         if self.resolution_error:
             return replace(known, refused=self.resolution_error) if known else self.resolution_error
@@ -250,6 +258,8 @@ class World:
         self.writes.append(f"apply {kind}")
         self._serial += 1
         before = self._live(kind, name)
+        if before and kind != "ControllerRevision":
+            self._check_seen(before, body["metadata"])
         uid = before["metadata"]["uid"] if before else f"{kind}-{self._serial}"
         body["metadata"] |= {"uid": uid, "resourceVersion": str(self._serial)}
         if kind == "Service":
@@ -263,6 +273,12 @@ class World:
             body["status"] = live.get("status", {})
             self.deployments[name] = body
 
+    @staticmethod
+    def _check_seen(live: dict[str, Any], seen: dict[str, Any]) -> None:
+        for key in ("uid", "resourceVersion"):
+            if seen.get(key) != live["metadata"][key]:
+                raise InvariantBroken(f"written without having been seen: {seen}")
+
     def _live(self, kind: str, name: str) -> dict[str, Any] | None:
         if kind == "Service":
             return self.service
@@ -271,7 +287,8 @@ class World:
     def _delete(self, delete: Delete) -> None:
         objects = self.deployments if delete.kind == "Deployment" else self.histories
         assert objects[delete.name]["metadata"]["uid"] == delete.uid
-        if delete.kind == "Deployment" and objects[delete.name]["spec"]["replicas"]:
+        revision = objects[delete.name]["metadata"]["labels"][naming.REVISION_LABEL]
+        if self.pods_of(revision):
             raise InvariantBroken(f"{delete.name} has pods and is deleted")
         del objects[delete.name]
         self.writes.append(f"delete {delete.kind}")
@@ -290,6 +307,16 @@ class World:
         wanted = self.resource["spec"].get("replicas", 1)
         ready = sum(is_ready(pod) for pod in self.pods_of(revision))
         serving = sum(is_ready(pod) for pod in self.serving_pods())
+        asked = max(
+            (
+                d["spec"]["replicas"]
+                for d in self.deployments.values()
+                if d["metadata"]["labels"][naming.REVISION_LABEL] == revision
+            ),
+            default=0,
+        )
+        if asked < wanted:
+            raise InvariantBroken(f"traffic to {revision}, which asks for {asked} of {wanted} pods")
         if ready < max(wanted, serving):
             raise InvariantBroken(
                 f"traffic to {ready} ready pods, {wanted} wanted, {serving} serve"
@@ -300,9 +327,13 @@ class World:
         if replicas and others and not self.pods_of(revision):
             raise InvariantBroken(f"{revision} starts beside {len(others)} pods of others")
 
-    def _scale(self, name: str, replicas: int) -> None:
+    def _scale(self, scale: Scale) -> None:
         self.writes.append("scale")
+        name, replicas = scale.deployment, scale.replicas
         deployment = self.deployments[name]
+        if scale.uid:
+            seen = {"uid": scale.uid, "resourceVersion": scale.resource_version}
+            self._check_seen(deployment, {**deployment["metadata"], **_given(seen)})
         revision = deployment["metadata"]["labels"][naming.REVISION_LABEL]
         recreates = self.resource["spec"].get("strategy", {}).get("type") == "Recreate"
         wanted = self.resource["spec"].get("replicas", 1)
@@ -311,3 +342,7 @@ class World:
         elif revision == self.serving() and isinstance(wanted, int) and 0 <= replicas < wanted:
             raise InvariantBroken(f"{name} serves and is scaled to {replicas}")
         deployment["spec"]["replicas"] = replicas
+
+
+def _given(members: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in members.items() if value is not None}

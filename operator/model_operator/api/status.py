@@ -131,6 +131,12 @@ class ModelDeploymentStatus(ApiType):
         description="The revision that a rollback asked for. It stays until spec.model or "
         "spec.server changes, or the action retry.",
     )
+    failed_rollback: str | None = Field(
+        default=None, description="The revision that a rollback asked for and that failed, too."
+    )
+    earlier_action_ids: list[str] | None = Field(
+        default=None, description="The ids of some actions before the last: they act no more."
+    )
     last_action_id: str | None = Field(
         default=None, description="The id of the last action that was looked at: it acts once."
     )

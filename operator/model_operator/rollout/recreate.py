@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from model_operator import reasons
 from model_operator.rollout import safety, steady
 from model_operator.rollout.steady import because
 from model_operator.rollout.view import State, Step, Trouble, View
@@ -27,8 +28,10 @@ def advance(view: View) -> Step:
         return _serve_on(view)
     if view.target == view.failed:
         return _go_back(view, view.trouble)
-    if view.paused and not view.has_begun:
+    if view.waits_to_begin:
         return steady.wait_to_begin(view)
+    if view.paused and view.step_index == STOPPING_STEP:
+        return _stop_others(view)
     if not safety.has_the_cluster_for_itself(view, view.target):
         return _stop_others(view)
     return _start(view)
@@ -52,23 +55,35 @@ def _start(view: View) -> Step:
 
 
 def _serve_on(view: View) -> Step:
-    """What does not serve is stopped at once, and the target starts only when it is gone."""
-    step = steady.serve_on(replace(view, scale_down_delay=timedelta(0)))
-    if view.size(view.target).existing or safety.has_the_cluster_for_itself(view, view.target):
-        return step
-    return replace(step, replicas={**step.replicas, view.target: 0})
+    """The target has the endpoint. Where it was stopped already, on the way to a revision that
+    is not wanted any more, that one ends first: no request reaches it.
+    """
+    alone = safety.has_the_cluster_for_itself(view, view.target)
+    if alone or view.size(view.target).existing:
+        return steady.serve_on(replace(view, scale_down_delay=timedelta(0)))
+    return _stop_others(view)
 
 
 def _stop_others(view: View) -> Step:
     others = [r for r, size in view.sizes.items() if r != view.target and size.desired]
+    left = sum(size.existing for r, size in view.sizes.items() if r != view.target)
+    started_at = _start_of(view, STOPPING_STEP)
+    due = started_at + view.progress_deadline
+    trouble = None
+    if view.now >= due and not view.paused:
+        seconds = f"{view.progress_deadline.total_seconds():.0f} s"
+        words = f"{left} pods of other revisions have not ended after {seconds}"
+        trouble = Trouble(reasons.PODS_REMAIN, words, permanent=True)
+    pods = f"{left} pods of other revisions end before revision {view.target} starts"
     return Step(
         state=State.PAUSED if view.paused else State.STOPPING,
-        message=f"stopping what runs before revision {view.target} starts: nothing serves until "
-        "it is ready",
+        message=f"{'paused: ' if view.paused else ''}{pods}; nothing serves until it is ready",
         serve=view.serving,
         replicas=dict.fromkeys(others, 0),
         index=STOPPING_STEP,
-        started_at=_start_of(view, STOPPING_STEP),
+        started_at=started_at,
+        trouble=trouble,
+        requeue_after=None if trouble or view.paused else due - view.now,
     )
 
 
@@ -92,11 +107,15 @@ def _wait_for_target(view: View, started_at: datetime, failure: Trouble | None) 
 
 
 def _go_back(view: View, failure: Trouble | None) -> Step:
-    """The target has failed: it ends, then what served before starts again."""
-    stopped = dict.fromkeys((r for r, size in view.sizes.items() if size.desired), 0)
-    stopped.pop(view.serving or "", None)
-    wanted: dict[str, int] = dict(stopped)
-    if view.serving:
+    """The target has failed: it ends, then what served before starts again.
+
+    The verdict is recorded first: with the target's pods goes what it was made from.
+    """
+    wanted: dict[str, int] = {}
+    if view.verdict_recorded:
+        wanted = dict.fromkeys((r for r, size in view.sizes.items() if size.desired), 0)
+        wanted.pop(view.serving or "", None)
+    if view.serving and view.verdict_recorded:
         alone = safety.has_the_cluster_for_itself(view, view.serving)
         running = view.size(view.serving).existing > 0
         wanted[view.serving] = view.replicas if alone or running else 0
@@ -108,9 +127,11 @@ def _go_back(view: View, failure: Trouble | None) -> Step:
         replicas=wanted,
         failed=view.target,
         trouble=failure,
+        requeue_after=None if view.verdict_recorded else steady.SOON,
     )
 
 
 def _start_of(view: View, index: int) -> datetime:
-    recorded = view.step_index == index and view.introduced == view.target
-    return view.step_started_at if recorded and view.step_started_at else view.now
+    recorded = view.step_index == index and view.introduced in (view.target, None)
+    started_at = view.step_started_at if recorded and not view.retried else None
+    return started_at or view.now

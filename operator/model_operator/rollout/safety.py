@@ -15,18 +15,25 @@ def may_take_over(view: View) -> bool:
     if view.serving and view.recorded_stable is None:
         return False
     serving_ready = view.size(view.serving).ready if view.serving else 0
-    return view.size(view.target).available >= max(view.replicas, serving_ready)
+    enough = max(view.replicas, serving_ready)
+    size = view.size(view.target)
+    # Pods that are ready now, of a Deployment that asks for fewer, are about to end.
+    return size.available >= enough and size.desired >= view.replicas and size.current
 
 
 def may_stop(view: View, revision: str, *, due: bool) -> bool:
-    """Another revision than the serving one is stopped when that is due and the data plane has
-    confirmed that all requests go elsewhere; one without ready pods serves nobody.
+    """Another revision than the serving one is stopped when that is due, the data plane has
+    confirmed that all requests go elsewhere, and what serves has all its pods: until then the
+    other one is the way back. One without ready pods serves nobody.
 
     While it is not known what serves, whatever is ready may be serving.
     """
     if not view.size(revision).ready:
         return due
-    return due and view.serving is not None and (view.serving_confirmed or view.replicas == 0)
+    if not due or view.serving is None:
+        return False
+    complete = view.size(view.serving).available >= view.replicas
+    return view.replicas == 0 or (view.serving_confirmed and complete)
 
 
 def has_the_cluster_for_itself(view: View, revision: str) -> bool:

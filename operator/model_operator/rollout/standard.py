@@ -26,10 +26,11 @@ def advance(view: View) -> Step:
         return steady.serve_on(view)
     if view.target == view.failed:
         return _stay_with_serving(view, view.trouble)
-    if view.paused and not view.has_begun:
+    if view.waits_to_begin:
         return steady.wait_to_begin(view)
     started_at = _start_of_step_0(view)
-    if safety.may_take_over(view) and not view.paused:
+    frozen = view.paused and view.target != view.recorded_stable
+    if safety.may_take_over(view) and not frozen:
         return Step(
             state=State.SWITCHED,
             message=f"revision {view.target} is ready: moving all requests to it",
@@ -45,9 +46,15 @@ def advance(view: View) -> Step:
 
 
 def _stay_with_serving(view: View, failure: Trouble | None) -> Step:
-    """The target has failed: stop it, and leave the requests where they are."""
+    """The target has failed: stop it, and leave the requests where they are.
+
+    The verdict is recorded before its pods are stopped: with them goes what it was made from.
+    """
     retirement = steady.retire_others(view, view.step_started_at)
-    wanted = {view.target: 0} if view.size(view.target).desired else {}
+    runs = view.size(view.target).desired > 0
+    wanted = {view.target: 0} if runs and view.verdict_recorded else {}
+    waits = [steady.SOON] if runs and not view.verdict_recorded else []
+    waits += [retirement.left] if retirement.kept and not view.paused else []
     if view.serving:
         wanted[view.serving] = view.replicas
     goes_on = f"; revision {view.serving} goes on serving" if view.serving else ""
@@ -60,7 +67,7 @@ def _stay_with_serving(view: View, failure: Trouble | None) -> Step:
         started_at=view.step_started_at if retirement.kept else None,
         failed=view.target,
         trouble=failure,
-        requeue_after=retirement.left if retirement.kept and not view.paused else None,
+        requeue_after=min(waits, default=None),
     )
 
 
@@ -94,4 +101,5 @@ def _both_at_full_size(view: View) -> dict[str, int]:
 
 def _start_of_step_0(view: View) -> datetime:
     recorded = view.step_index == STARTING_STEP and view.introduced == view.target
-    return view.step_started_at if recorded and view.step_started_at else view.now
+    started_at = view.step_started_at if recorded and not view.retried else None
+    return started_at or view.now

@@ -10,6 +10,7 @@ from model_operator import reasons
 from model_operator.rollout import safety
 from model_operator.rollout.view import State, Step, Trouble, View
 
+SOON = timedelta(milliseconds=100)
 RETIRING_STEP = 1
 """The index of the step in which the target has all requests and the others are kept."""
 
@@ -55,6 +56,8 @@ def serve_on(view: View) -> Step:
     if retirement.kept:
         kept = f"revision {view.target} serves; {_named(retirement.kept)} stays"
         delay = f" for {view.scale_down_delay.total_seconds():.0f} s after the switch"
+        if since and view.now >= since + view.scale_down_delay:
+            delay = " until all its pods are ready and the endpoint lists them"
         return Step(
             state=State.PAUSED if view.paused else State.SWITCHED,
             message=f"paused: {kept}" if view.paused else kept + delay,

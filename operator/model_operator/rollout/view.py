@@ -23,6 +23,8 @@ class Size:
     """Of those, the pods that have been ready for minReadySeconds."""
     existing: int = 0
     """All its pods, those that are ending included: they hold their node's resources."""
+    current: bool = True
+    """Its controller has seen how many pods are asked for: it is not about to end ready ones."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class View:
     introduced: str | None = None
     """The revision that the recorded step was introducing."""
     failed: str | None = None
+    verdict_recorded: bool = False
+    """The last status has it already that the target failed."""
+    retried: bool = False
+    """It was just asked to try the target again: its time begins anew."""
     paused: bool = False
     """No step is taken and nothing is promoted; aborting, repairing and scaling go on."""
     trouble: Trouble | None = None
@@ -66,6 +72,13 @@ class View:
     def size(self, revision: str) -> Size:
         """The size of a revision, zero when it has no Deployment."""
         return self.sizes.get(revision, Size())
+
+    @property
+    def waits_to_begin(self) -> bool:
+        """Whether a pause keeps the rollout to the target from beginning. A target that served
+        before, as the record has it, is repaired, not rolled out.
+        """
+        return self.paused and not self.has_begun and self.target != self.recorded_stable
 
     @property
     def has_begun(self) -> bool:

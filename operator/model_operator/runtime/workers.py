@@ -78,7 +78,8 @@ async def _make_pass(
         log.exception("pass broke", key=key, again_in=round(pause, 1))
         return "broken"
     if plan.back_off:
-        queue.add_with_back_off(key, longest=plan.back_off.total_seconds())
+        soonest = min(plan.back_off, plan.requeue_after or plan.back_off)
+        queue.add_with_back_off(key, longest=soonest.total_seconds())
         return "delayed"
     queue.forget(key)
     if not plan.exists:
