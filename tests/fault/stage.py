@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model_operator import api, naming
+from model_operator import actions, api, naming
 from tests.fault import role
 from tests.fault.admin import Admin
 from tests.fault.invariants import Invariants
@@ -130,6 +131,12 @@ class Scene:
             },
         }
         await self.admin.apply(self.path(), body, "kubectl")
+
+    async def ask(self, verb: str, **members: Any) -> None:
+        """Asks for an action, as `kubectl annotate` would."""
+        action = json.dumps({"id": verb, "verb": verb, **members})
+        annotations = {actions.ANNOTATION: action}
+        await self.admin.patch(self.path(), {"metadata": {"annotations": annotations}})
 
     async def delete(self) -> None:
         """Deletes the resource; the cluster's garbage collection follows it."""

@@ -37,3 +37,26 @@ def test_the_role_never_writes_the_resource_itself():
     for rule in rules():
         if "modeldeployments" in rule["resources"]:
             assert {*rule["verbs"]} <= {"get", "list", "watch"}
+
+
+USED = {
+    "modeldeployments": {"get", "list", "watch"},
+    "modeldeployments/status": {"update"},
+    "modeldeployments/finalizers": {"update"},
+    "deployments": {"get", "list", "watch", "create", "patch", "delete"},
+    "controllerrevisions": {"get", "list", "watch", "create", "patch", "delete"},
+    "deployments/scale": {"patch"},
+    "services": {"get", "list", "watch", "create", "patch"},
+    "pods": {"list", "watch"},
+    "endpoints": {"get", "list", "watch"},
+    "events": {"create", "list"},
+}
+"""What the operator's calls need. `finalizers` is asked for by clusters that protect owners."""
+
+
+def test_the_role_allows_what_the_operator_does_and_not_a_verb_more():
+    allowed: dict[str, set[str]] = {}
+    for rule in rules():
+        for resource in rule["resources"]:
+            allowed.setdefault(resource, set()).update(rule["verbs"])
+    assert allowed == USED

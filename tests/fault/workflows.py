@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from model_operator import reasons
+from model_operator import naming, reasons
 from tests.fault.stage import NAME, READY_AFTER_SECONDS, Scene
 from tests.operator.builders import crashed
 from tests.operator.pod_player import Part
@@ -134,6 +134,25 @@ async def roll_back_afterwards(scene: Scene) -> None:
     await ready(scene)
 
 
+async def abort(scene: Scene) -> None:
+    """The action abort, while version 2 starts."""
+    await start_version_2_and_hold_it(scene)
+    await scene.ask("abort")
+    await scene.until_condition(reasons.STALLED, "True", reasons.ABORTED)
+    await scene.until_settled()
+
+
+async def roll_back_by_action(scene: Scene) -> None:
+    """The action rollback, when version 2 serves and version 1 has stopped."""
+    records = await scene.admin.items(
+        f"/apis/apps/v1/namespaces/{scene.namespace}/controllerrevisions"
+    )
+    first = min(records, key=lambda record: int(record["revision"]))
+    await scene.ask("rollback", revision=naming.revision_of(NAME, first))
+    await scene.until_condition(reasons.STALLED, "True", reasons.ROLLED_BACK)
+    await scene.until_settled()
+
+
 async def model_not_found(scene: Scene) -> None:
     """A version that the registry does not know; version 1 serves on."""
     await scene.submit(version=99)
@@ -215,6 +234,8 @@ WORKFLOWS = (
     Workflow("failed update", one_serves, update_to_a_broken_version),
     Workflow("rollback in mid-rollout", one_serves, roll_back_in_mid_rollout),
     Workflow("rollback afterwards", two_serves, roll_back_afterwards),
+    Workflow("abort", one_serves, abort),
+    Workflow("rollback by action", two_serves, roll_back_by_action),
     Workflow("model not found", one_serves, model_not_found),
     Workflow("model not found, mended", nothing, model_not_found_then_mended),
     Workflow("delete", nothing, create_and_delete),
