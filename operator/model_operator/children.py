@@ -67,7 +67,9 @@ class Children:
             yield Scale(name, replicas, uid=metadata.get("uid"), resource_version=version)
 
     def deletes(self) -> Iterator[Delete]:
-        """Retired revisions beyond revisionHistoryLimit, the oldest first; never one with pods."""
+        """Retired revisions beyond revisionHistoryLimit, the oldest first; never one with pods.
+        One whose record was lost is of no use to anybody.
+        """
         spec = self.observed.resource.spec
         if spec is None or self.target is None:
             return
@@ -76,15 +78,21 @@ class Children:
             (record for record in self.observed.records.values() if record.revision not in kept),
             key=lambda record: record.number,
         )
-        for record in retired[: max(0, len(retired) - spec.revision_history_limit)]:
-            deployment = self.observed.deployments.get(record.revision)
-            if self.observed.pods.get(record.revision) or (
-                deployment and deployment["spec"].get("replicas", 1)
-            ):
-                continue
-            name = naming.revision_child(self.observed.resource.name, record.revision)
-            if deployment:
-                yield Delete("Deployment", name, deployment["metadata"]["uid"])
+        beyond = [r.revision for r in retired[: max(0, len(retired) - spec.revision_history_limit)]]
+        lost = [r for r in self.observed.deployments if r not in self.records and r not in kept]
+        for revision in [*lost, *beyond]:
+            yield from self._deletes_of(revision)
+
+    def _deletes_of(self, revision: str) -> Iterator[Delete]:
+        deployment = self.observed.deployments.get(revision)
+        if self.observed.pods.get(revision) or (
+            deployment and deployment["spec"].get("replicas", 1)
+        ):
+            return
+        name = naming.revision_child(self.observed.resource.name, revision)
+        if deployment:
+            yield Delete("Deployment", name, deployment["metadata"]["uid"])
+        if record := self.observed.records.get(revision):
             yield Delete("ControllerRevision", name, record.uid)
 
     def _wanted_records(self) -> list[RevisionRecord]:

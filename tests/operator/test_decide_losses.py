@@ -215,3 +215,13 @@ def test_an_endpoint_that_somebody_moves_is_moved_back_although_the_rollout_is_p
     live.service["spec"]["selector"][naming.REVISION_LABEL] = live.version_revision("1")
     live.settle()
     assert live.serving_version() == "2"
+
+
+def test_a_stopped_revision_whose_record_was_lost_is_deleted(live: World):
+    live.edit(make_model_deployment().version(2))
+    live.settle()
+    first = f"cats-dogs-{live.version_revision('1')}"
+    del live.histories[first]
+    live.settle()
+    assert first not in live.deployments
+    assert live.status["phase"] == "Healthy"
