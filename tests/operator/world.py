@@ -22,7 +22,7 @@ from model_operator.errors import ResolutionError
 from model_operator.observed import Defaults, Observed, Refusal, Resolution, Resource
 from model_operator.plan import Delete, Plan, Scale
 from model_operator.revisions import ResolvedModel
-from tests.operator.builders import ModelDeploymentBuilder, digest_of, make_pod
+from tests.operator.builders import ModelDeploymentBuilder, digest_of, make_pod, waiting
 
 DEFAULTS = Defaults(server_image="example/server:1", tracking_uri="http://mlflow:5000")
 
@@ -167,8 +167,10 @@ class World:
             if history["data"]["version"] == version
         )
 
-    def play_pods(self) -> bool:
-        """Makes the pods of every Deployment what its replicas say; True if any changed."""
+    def play_pods(self, at_most: int | None = None) -> bool:
+        """Makes the pods of every Deployment what its replicas say; True if any changed. Of each
+        revision only `at_most` are ready, where that is given.
+        """
         before = copy.deepcopy(self.pods)
         for name, deployment in self.deployments.items():
             labels = deployment["spec"]["template"]["metadata"]["labels"]
@@ -179,6 +181,8 @@ class World:
                     self.pods.pop(pod_name, None)
                     continue
                 trouble = self.container(revision)
+                if trouble is None and at_most is not None and index >= at_most:
+                    trouble = waiting("ContainerCreating")
                 self.pods[pod_name] = make_pod(
                     pod_name,
                     ready=trouble is None,
