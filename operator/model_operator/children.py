@@ -32,20 +32,20 @@ class Children:
         """Records first, then Deployments, then the endpoint: a rollout's commit comes last."""
         for record in self._wanted_records():
             frozen = self.observed.records.get(record.revision)
-            if frozen is None or frozen.number != record.number:
-                yield resources.controller_revision(self.observed.resource, record)
-        for body, live in self._deployments():
-            if not _is_unchanged(body, live):
+            history = resources.controller_revision(self.observed.resource, record)
+            if self._may_write(history) and (frozen is None or frozen.number != record.number):
+                yield history
+        for body, live in [*self._deployments(), *self._endpoint()]:
+            if self._may_write(body) and not _is_unchanged(body, live):
                 yield _on_what_was_seen(body, live)
-        endpoint, live = self._endpoint(), self.observed.service
-        if endpoint and not _is_unchanged(endpoint, live):
-            yield _on_what_was_seen(endpoint, live)
 
     def replacements(self) -> Iterator[Replacement]:
         """Pod templates in which somebody else has set something. An apply could not remove it."""
         for body, live in self._deployments():
             pod_spec = body["spec"]["template"]["spec"]
-            if live and canonical.others_own(pod_spec, live, naming.MANAGER, POD_SPEC):
+            if live is None or not self._may_write(body):
+                continue
+            if canonical.others_own(pod_spec, live, naming.MANAGER, POD_SPEC):
                 metadata = live["metadata"]
                 yield Replacement(
                     "Deployment", metadata["name"], metadata["resourceVersion"], POD_SPEC, pod_spec
@@ -53,7 +53,9 @@ class Children:
 
     def scales(self) -> Iterator[Scale]:
         """Replica counts that differ. A Deployment that this pass creates has one pod."""
-        applied = {body["metadata"]["name"] for body in self.applies()}
+        applied = {
+            body["metadata"]["name"] for body in self.applies() if body["kind"] == "Deployment"
+        }
         for revision, replicas in self._wanted_replicas().items():
             deployment = self.observed.deployments.get(revision)
             if deployment is None and revision not in self.records:
@@ -62,6 +64,8 @@ class Children:
             if current == replicas:
                 continue
             name = naming.revision_child(self.observed.resource.name, revision)
+            if not self._may_write({"kind": "Deployment", "metadata": {"name": name}}):
+                continue
             metadata = deployment["metadata"] if deployment else {}
             version = None if name in applied else metadata.get("resourceVersion")
             yield Scale(name, replicas, uid=metadata.get("uid"), resource_version=version)
@@ -125,14 +129,19 @@ class Children:
         spec = self.observed.resource.spec
         return {self.serving: spec.replicas} if self.serving and spec else {}
 
-    def _endpoint(self) -> Body | None:
+    def _endpoint(self) -> Iterator[tuple[Body, Body | None]]:
         revision = self.step.serve if self.step else self.serving
-        if not revision:
-            return None
-        resource = self.observed.resource
-        # An invalid spec may have lost its settings: those that clients use now stay.
-        settings = service.settings_of(self.observed.service) if resource.invalid else None
-        return service.service(resource, revision, settings)
+        if revision:
+            resource, live = self.observed.resource, self.observed.service
+            # An invalid spec may have lost its settings: those that clients use now stay.
+            settings = service.settings_of(live) if resource.invalid else None
+            yield service.service(resource, revision, settings), live
+
+    def _may_write(self, body: Body) -> bool:
+        """What has a name that is taken is left alone, and so is what was just refused."""
+        taken = {(namesake.kind, namesake.name) for namesake in self.observed.namesakes}
+        refused = {(refusal.kind, refusal.name) for refusal in self.observed.refusals}
+        return (body["kind"], body["metadata"]["name"]) not in taken | refused
 
 
 def _on_what_was_seen(body: Body, live: Body | None) -> Body:

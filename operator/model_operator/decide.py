@@ -66,17 +66,9 @@ def decide(observed: Observed, now: datetime) -> Plan:
     new_status = status.build(facts)
     children = Children(observed, records, aim, serving, step)
     return Plan(
-        applies=tuple(body for body in children.applies() if may_write(observed, body)),
-        replacements=tuple(
-            item
-            for item in children.replacements()
-            if (item.kind, item.name) not in untouchable(observed)
-        ),
-        scales=tuple(
-            scale
-            for scale in children.scales()
-            if ("Deployment", scale.deployment) not in untouchable(observed)
-        ),
+        applies=tuple(children.applies()),
+        replacements=tuple(children.replacements()),
+        scales=tuple(children.scales()),
         deletes=tuple(children.deletes()) if obstacle is None else (),
         status=new_status if new_status != last_status(observed) else None,
         events=tuple(Event(*t) for t in status.transitions(observed.resource.status, new_status)),
@@ -184,17 +176,6 @@ def refused_for_good(observed: Observed, aim: RevisionRecord | None) -> Trouble 
         if refusal.name == name:
             return Trouble(refusal.reason, refusal.sentence, permanent=True)
     return None
-
-
-def may_write(observed: Observed, body: Mapping[str, Any]) -> bool:
-    """An object under a name that is taken is left alone, and so is one that was just refused."""
-    return (body["kind"], body["metadata"]["name"]) not in untouchable(observed)
-
-
-def untouchable(observed: Observed) -> set[tuple[str, str]]:
-    """Kinds and names that are taken by others, or of what was just refused."""
-    taken = {(namesake.kind, namesake.name) for namesake in observed.namesakes}
-    return taken | {(refusal.kind, refusal.name) for refusal in observed.refusals}
 
 
 def observed_sizes(observed: Observed) -> dict[str, Size]:
