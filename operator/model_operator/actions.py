@@ -157,7 +157,7 @@ def obey(action: Action | Unreadable | None, orders: Orders, situation: Situatio
     if action is None:
         return orders
     if isinstance(action, Unreadable):
-        return _answered(orders, situation, action.id, "", accepted=False, message=action.problem)
+        return _answered(orders, situation, action.id, None, accepted=False, message=action.problem)
     if action.verb is Verb.RESOLVE and situation.resolving_delayed:
         return orders
     try:
@@ -171,7 +171,13 @@ def obey(action: Action | Unreadable | None, orders: Orders, situation: Situatio
 
 
 def _answered(
-    orders: Orders, situation: Situation, identity: str, verb: str, *, accepted: bool, message: str
+    orders: Orders,
+    situation: Situation,
+    identity: str,
+    verb: str | None,
+    *,
+    accepted: bool,
+    message: str,
 ) -> Orders:
     answer = api.ActionStatus(
         verb=verb, generation=situation.generation, accepted=accepted, message=message
@@ -216,7 +222,8 @@ def _retry(action: Action, orders: Orders, situation: Situation) -> _Handled:
     )
 
 
-def _resolve(_action: Action, orders: Orders, situation: Situation) -> _Handled:
+def _resolve(action: Action, orders: Orders, situation: Situation) -> _Handled:
+    _must_be_about(action, situation)
     if situation.resolving:
         raise _Refused(situation.resolving)
     return orders, "spec.model was resolved anew"
@@ -242,12 +249,14 @@ def _rollback(action: Action, orders: Orders, situation: Situation) -> _Handled:
     )
 
 
-def _pause(_action: Action, orders: Orders, situation: Situation) -> _Handled:
+def _pause(action: Action, orders: Orders, situation: Situation) -> _Handled:
+    _must_be_about(action, situation)
     held = api.HeldPause(paused=True, generation=situation.generation)
     return replace(orders, held_pause=held), "paused until resumed, or until the spec changes"
 
 
-def _resume(_action: Action, orders: Orders, situation: Situation) -> _Handled:
+def _resume(action: Action, orders: Orders, situation: Situation) -> _Handled:
+    _must_be_about(action, situation)
     held = api.HeldPause(paused=False, generation=situation.generation)
     return replace(orders, held_pause=held), "resumed"
 
@@ -257,6 +266,13 @@ def _must_be_timely(action: Action, situation: Situation) -> None:
         raise _Refused(f"it was meant for generation {action.generation} of the spec")
     if situation.status_lost:
         raise _Refused("status was lost, so it may have acted before: ask with a new id")
+
+
+def _must_be_about(action: Action, situation: Situation) -> None:
+    """For actions on the resource as a whole: the revision is one that is in play."""
+    if action.revision not in (None, situation.introduced, situation.serving):
+        raise _Refused(f"revision {action.revision} is neither introduced nor serving")
+    _must_be_current(action, action.revision or "", situation.step_index)
 
 
 def _must_be_current(action: Action, revision: str, step_index: int | None) -> None:

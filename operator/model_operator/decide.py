@@ -260,11 +260,15 @@ def target_trouble(observed: Observed, revision: str, orders: Orders) -> Trouble
         and failure.revision == revision
     ):
         return Trouble(failure.reason, failure.message, permanent=True)
-    return diagnosis.diagnose(
+    trouble = diagnosis.diagnose(
         observed.pods.get(revision, ()),
         observed.deployments.get(revision),
         observed.probe_answers,
     )
+    told = (failure.revision, failure.reason) if failure else None
+    if failure and trouble and trouble.vague and told == (revision, trouble.reason):
+        return Trouble(failure.reason, failure.message)
+    return trouble
 
 
 def last_status(observed: Observed) -> Mapping[str, Any]:

@@ -88,6 +88,7 @@ def _container_trouble(container: Body) -> Trouble | None:
         return Trouble(
             reasons.IMAGE_PULL_FAILED,
             f'the image "{image}" cannot be pulled ({reason}): {_one_line(detail)}',
+            vague=reason == "ImagePullBackOff",
         )
     if reason in _CREATE_REASONS:
         return Trouble(

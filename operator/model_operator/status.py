@@ -65,7 +65,7 @@ def build(facts: Facts) -> Body:
         observed_generation=resource.generation,
         phase=phase(facts, verdicts),
         message=message(verdicts),
-        url=f"http://{resource.name}.{resource.namespace}.{facts.observed.defaults.cluster_domain}",
+        url=_url(facts),
         stable=_revision(serving, facts.serving_record, facts),
         canary=_revision(introduced.revision if introduced else None, introduced, facts),
         traffic=_traffic(facts),
@@ -243,6 +243,14 @@ def _last_failure(facts: Facts) -> api.FailureStatus | None:
     recorded = facts.orders.failure or facts.observed.resource.status.last_failure
     failed = (_failed_revision(facts), _failed_rollback(facts))
     return recorded if recorded and recorded.revision in failed else None
+
+
+def _url(facts: Facts) -> str | None:
+    """None while there is no endpoint."""
+    if facts.serving is None and not (facts.step and facts.step.serve):
+        return None
+    resource, domain = facts.observed.resource, facts.observed.defaults.cluster_domain
+    return f"http://{resource.name}.{resource.namespace}.{domain}"
 
 
 def _traffic(facts: Facts) -> list[api.WeightStatus] | None:

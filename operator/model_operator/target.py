@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from model_operator import api, reasons, resources, revisions
+from model_operator import api, diagnosis, reasons, resources, revisions
 from model_operator.errors import ResolutionError
 from model_operator.observed import Observed, Resolution
 from model_operator.revisions import ResolvedModel, RevisionRecord
@@ -67,9 +67,17 @@ def serving_revision(observed: Observed) -> str | None:
     """The revision that has all requests: the data plane says it, and where the endpoint is gone,
     the last status, as long as that revision still runs.
     """
-    stable = observed.resource.status.stable
-    named = service.serving_revision(observed.service) or (stable.revision if stable else None)
+    recorded = observed.resource.status
+    stable = recorded.stable.revision if recorded.stable else None
+    named = service.serving_revision(observed.service) or stable
+    introduced = recorded.canary.revision if recorded.canary else None
+    if stable and named not in (stable, introduced) and not _has_ready_pods(observed, named):
+        named = stable  # somebody has moved the endpoint to where nothing answers
     return named if named in observed.deployments or named in observed.records else None
+
+
+def _has_ready_pods(observed: Observed, revision: str | None) -> bool:
+    return any(diagnosis.is_ready(pod) for pod in observed.pods.get(revision or "", ()))
 
 
 def running_revision(observed: Observed) -> str | None:

@@ -113,12 +113,22 @@ async def start_version_2_and_hold_it(scene: Scene) -> None:
     await scene.until_quiet()
 
 
+async def version_2_stopped(scene: Scene) -> None:
+    """Only version 1 has pods: those of version 2 end after the verdict was recorded."""
+
+    async def alone() -> bool:
+        return sum(body["spec"]["replicas"] for body in (await scene.deployments()).values()) == 2
+
+    await scene.until(alone, "version 2 is stopped")
+    await scene.until_settled()
+
+
 async def update_to_a_broken_version(scene: Scene) -> None:
     """Version 2's bytes are refused in its pods: it is stopped, and version 1 serves on."""
     await start_version_2_and_hold_it(scene)
     scene.play(Part(delay=_soon, trouble=_refused))
     await scene.until_condition(reasons.STALLED, "True", reasons.MODEL_REFUSED)
-    await scene.until_settled()
+    await version_2_stopped(scene)
 
 
 async def roll_back_in_mid_rollout(scene: Scene) -> None:
@@ -139,7 +149,7 @@ async def abort(scene: Scene) -> None:
     await start_version_2_and_hold_it(scene)
     await scene.ask("abort")
     await scene.until_condition(reasons.STALLED, "True", reasons.ABORTED)
-    await scene.until_settled()
+    await version_2_stopped(scene)
 
 
 async def roll_back_by_action(scene: Scene) -> None:

@@ -369,3 +369,18 @@ def test_an_action_that_was_meant_for_another_generation_is_refused(second: Worl
     assert not second.act("rollback", revision=first, generation=2)["accepted"]
     second.settle()
     assert second.serving_version() == "3"
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "resolve"])
+@pytest.mark.parametrize("members", [{"revision": "wrong"}, {"step": 77}])
+def test_an_action_about_something_else_is_refused_whatever_its_verb(
+    starting: World, verb: str, members: dict
+):
+    assert not starting.act(verb, **members)["accepted"]
+
+
+def test_an_abort_is_not_called_a_failure(starting: World):
+    starting.act("abort")
+    starting.settle()
+    assert "was stopped: aborted by action" in starting.status["message"]
+    assert "failed" not in starting.status["message"]

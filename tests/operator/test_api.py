@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from model_operator import reasons
+from model_operator import actions, api, reasons
 from model_operator.plan import Plan
 from model_operator.reconcile import Reconciler
 from tests.operator.builders import crashed
@@ -179,3 +179,19 @@ async def test_kubectl_wait_hears_of_ready_and_of_stalled(
     kubectl("apply", "-f", "-", stdin=manifest(namespace, model={"uri": "models:/cats-dogs/9"}))
     await reconcile_until(reconciler, namespace, (reasons.STALLED, "True", reasons.MODEL_NOT_FOUND))
     assert waits_for("Stalled")
+
+
+@pytest.mark.parametrize(
+    "annotation", ["retry", '{"verb": "retry"}', '{"id": "d1", "verb": "abrot"}']
+)
+async def test_an_action_that_cannot_be_read_is_told_and_status_goes_on(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str, annotation: str
+):
+    body = manifest(namespace)
+    body["metadata"]["annotations"] = {actions.ANNOTATION: annotation}
+    kubectl("apply", "-f", "-", stdin=body)
+    await reconciler.reconcile(namespace, "cats-dogs")
+    resource = await reconciler.cluster.get(api.KIND, namespace, "cats-dogs")
+    assert resource is not None
+    assert not resource["status"]["lastAction"]["accepted"]
+    assert "cannot be read" in resource["status"]["lastAction"]["message"]

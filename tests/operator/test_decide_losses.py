@@ -225,3 +225,41 @@ def test_a_stopped_revision_whose_record_was_lost_is_deleted(live: World):
     live.settle()
     assert first not in live.deployments
     assert live.status["phase"] == "Healthy"
+
+
+def test_an_endpoint_that_is_moved_to_where_nothing_answers_is_moved_back_at_once(live: World):
+    live.edit(make_model_deployment().version(2))
+    live.settle()
+    assert live.service is not None
+    live.service["spec"]["selector"][naming.REVISION_LABEL] = live.version_revision("1")
+    live.writes.clear()
+    live.one_pass()
+    assert live.serving_version() == "2"
+    assert "scale" not in live.writes
+
+
+def test_no_address_is_told_before_there_is_an_endpoint():
+    world = World(make_model_deployment())
+    world.one_pass()
+    assert "url" not in world.status
+    world.settle()
+    assert world.status["url"] == "http://cats-dogs.vision.svc"
+
+
+def test_what_an_image_error_said_first_is_not_lost_to_its_back_off(live: World):
+    said = {"reason": "ErrImagePull", "message": "lookup nowhere.example: no such host"}
+    live.container = lambda revision: (
+        waiting(said["reason"], said["message"]) if live.version_of(revision) == "2" else None
+    )
+    live.edit(make_model_deployment().version(2))
+    for _ in range(3):
+        live.one_pass()
+        live.play_pods()
+    before = live.status["message"]
+    assert "no such host" in before
+    said.update(reason="ImagePullBackOff", message="Back-off pulling image")
+    live.play_pods()
+    live.writes.clear()
+    live.one_pass()
+    assert live.writes == []
+    assert live.status["message"] == before

@@ -159,3 +159,23 @@ def test_a_deployment_that_somebody_deletes_in_the_gap_is_not_made_again_beside_
     alone.settle()
     assert alone.replicas_by_version() == {"2": 3}
     assert alone.serving_version() == "2"
+
+
+def test_once_the_old_revision_is_back_the_message_says_that_it_serves(alone: World):
+    alone.container = lambda revision: (
+        crashed(3, "refused", name="fetch") if alone.version_of(revision) == "2" else None
+    )
+    alone.edit(SECOND)
+    alone.settle()
+    assert alone.status["message"].endswith("goes on serving")
+
+
+def test_an_endpoint_that_is_moved_to_a_stopped_revision_stops_nothing(alone: World):
+    alone.edit(SECOND)
+    alone.settle()
+    assert alone.service is not None
+    first = alone.version_revision("1")
+    alone.service["spec"]["selector"]["cvfactory.dev/revision"] = first
+    alone.one_pass()
+    assert alone.serving_version() == "2"
+    assert alone.replicas_by_version()["2"] == 3

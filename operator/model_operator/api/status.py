@@ -57,7 +57,11 @@ class HeldPause(ApiType):
 class ActionStatus(ApiType):
     """What became of the last action (the annotation cvfactory.dev/action)."""
 
-    verb: str = Field(description="promote, abort, retry, resolve, rollback, pause or resume.")
+    verb: str | None = Field(
+        default=None,
+        description="promote, abort, retry, resolve, rollback, pause or resume; absent where the "
+        "annotation could not be read.",
+    )
     generation: int = Field(description="The generation that it acted on.")
     accepted: bool = Field(description="Whether it did anything.")
     message: str = Field(description="What it did, or why it was refused.")

@@ -77,7 +77,9 @@ def _stop_others(view: View) -> Step:
     pods = f"{left} pods of other revisions end before revision {view.target} starts"
     return Step(
         state=State.PAUSED if view.paused else State.STOPPING,
-        message=f"{'paused: ' if view.paused else ''}{pods}; nothing serves until it is ready",
+        message="paused: nothing serves until the rollout is resumed or aborted"
+        if view.paused
+        else f"{pods}; nothing serves until it is ready",
         serve=view.serving,
         replicas=dict.fromkeys(others, 0),
         index=STOPPING_STEP,
@@ -119,10 +121,14 @@ def _go_back(view: View, failure: Trouble | None) -> Step:
         alone = safety.has_the_cluster_for_itself(view, view.serving)
         running = view.size(view.serving).existing > 0
         wanted[view.serving] = view.replicas if alone or running else 0
-    goes_on = f"; revision {view.serving} serves again once it is ready" if view.serving else ""
+    goes_on = ""
+    if view.serving:
+        back = view.serving_confirmed and view.size(view.serving).available >= view.replicas
+        words = "goes on serving" if back else "serves again once it is ready"
+        goes_on = f"; revision {view.serving} {words}"
     return Step(
         state=State.FAILED,
-        message=f"revision {view.target} failed and was stopped{because(failure)}{goes_on}",
+        message=steady.stopped(view, failure) + goes_on,
         serve=view.serving,
         replicas=wanted,
         failed=view.target,

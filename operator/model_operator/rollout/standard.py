@@ -60,7 +60,7 @@ def _stay_with_serving(view: View, failure: Trouble | None) -> Step:
     goes_on = f"; revision {view.serving} goes on serving" if view.serving else ""
     return Step(
         state=State.FAILED,
-        message=f"revision {view.target} failed and was stopped{because(failure)}{goes_on}",
+        message=steady.stopped(view, failure) + goes_on,
         serve=view.serving,
         replicas=wanted | retirement.stopped,
         index=view.step_index if retirement.kept else None,

@@ -121,6 +121,14 @@ def failure(view: View, started_at: datetime) -> Trouble | None:
     )
 
 
+def stopped(view: View, failure: Trouble | None) -> str:
+    """What became of the target, as the beginning of a sentence."""
+    verb = (
+        "was stopped" if failure and failure.reason == reasons.ABORTED else "failed and was stopped"
+    )
+    return f"revision {view.target} {verb}{because(failure)}"
+
+
 def because(trouble: Trouble | None) -> str:
     """The trouble as the end of a sentence."""
     return f": {trouble.message}" if trouble else ""

@@ -35,6 +35,8 @@ class Trouble:
     message: str
     permanent: bool = False
     """Waiting will not help: the bytes are wrong, the model does not exist."""
+    vague: bool = False
+    """It only says that something is tried again; what was told before says more."""
 
 
 @dataclass(frozen=True)
