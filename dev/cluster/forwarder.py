@@ -81,7 +81,8 @@ async def join(
     except* OSError:
         for writer in (near_writer, far_writer):
             with contextlib.suppress(OSError):
-                await asyncio.wait_for(writer.drain(), CONNECT_TIMEOUT)
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    await writer.drain()
             reset(writer)
     finally:
         for writer in (near_writer, far_writer):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dev.cluster import forwarder
+from tests.deadlines import within
 
 DEADLINE = 20.0
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -44,7 +45,7 @@ async def ask(port: int, data: bytes = b"") -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
     writer.write_eof()
-    answer = await asyncio.wait_for(reader.read(), DEADLINE)
+    answer = await within(DEADLINE, reader.read())
     writer.close()
     return answer
 
@@ -82,10 +83,10 @@ async def test_the_client_goes_on_after_the_server_has_ended_its_direction():
 
     async with server(ends_first) as target, forwarding(target) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        assert await asyncio.wait_for(reader.read(), DEADLINE) == b"all that I have to say"
+        assert await within(DEADLINE, reader.read()) == b"all that I have to say"
         writer.write(b"and still I speak")
         writer.write_eof()
-        assert await asyncio.wait_for(received, DEADLINE) == b"and still I speak"
+        assert await within(DEADLINE, received) == b"and still I speak"
         writer.close()
 
 
@@ -99,7 +100,7 @@ async def test_a_slow_reader_loses_nothing():
     async with server(floods) as target, forwarding(target) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         received = bytearray()
-        while part := await asyncio.wait_for(reader.read(65536), DEADLINE):
+        while part := await within(DEADLINE, reader.read(65536)):
             received += part
         writer.close()
 
@@ -117,7 +118,7 @@ async def test_a_new_target_holds_for_new_connections_and_leaves_living_ones(tmp
             file.write_text(new + "\n")
             assert await ask(port) == b"new"
             writer.write_eof()
-            assert await asyncio.wait_for(reader.read(), DEADLINE) == b"old"
+            assert await within(DEADLINE, reader.read()) == b"old"
             writer.close()
 
 
@@ -125,7 +126,7 @@ async def test_without_a_target_the_client_sees_that_the_connection_broke(tmp_pa
     async with forwarding(f"@{tmp_path / 'nothing'}") as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(), DEADLINE)
+            await within(DEADLINE, reader.read())
         writer.close()
 
 
@@ -138,7 +139,7 @@ async def test_a_server_that_breaks_the_connection_is_seen_to_break_it():
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"ping")
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(), DEADLINE)
+            await within(DEADLINE, reader.read())
         writer.close()
 
 
@@ -166,7 +167,7 @@ async def test_as_a_process_it_serves_the_sockets_that_it_inherits():
             assert await ask(port) == b"hello"
         finally:
             process.terminate()
-            await asyncio.wait_for(process.wait(), DEADLINE)
+            await within(DEADLINE, process.wait())
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1", "10.0.0.1:", ":80", "10.0.0.1:0", "a:70000"])

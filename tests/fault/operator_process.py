@@ -10,6 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.deadlines import within
+
 ROOT = Path(__file__).resolve().parents[2]
 ENDING_SECONDS = 20.0
 
@@ -78,7 +80,7 @@ class OperatorProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._process.wait(), ENDING_SECONDS)
+            await within(ENDING_SECONDS, self._process.wait())
         except TimeoutError:
             await self.kill()
 

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.deadlines import within
 from tests.fault import faults, role
 from tests.fault.admin import Admin
 from tests.fault.faults import (
@@ -83,7 +84,7 @@ class Client:
 
 
 async def heard(stream: aiohttp.StreamReader) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads(await asyncio.wait_for(stream.readline(), 5))
+    event: dict[str, Any] = json.loads(await within(5, stream.readline()))
     return event
 
 
@@ -185,7 +186,7 @@ async def test_a_muted_stream_stays_open_and_mute_and_a_new_one_speaks(client: C
             await client.apply("a")
             assert (await heard(new))["object"]["metadata"]["name"] == "a"
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(old.readline(), SHORT)
+            await within(SHORT, old.readline())
 
 
 async def test_an_error_event_ends_an_open_stream(client: Client):

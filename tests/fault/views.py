@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_operator import api, naming, reasons, revisions
+from tests.deadlines import within
 from tests.fault import workflows
 from tests.fault.campaign import compare, outcome
 from tests.fault.end_state import differences, end_state, kinds
@@ -195,7 +196,7 @@ async def delete_while_dead(stage: Stage, at: WriteName) -> Result:
         death = Death(at, When.AFTER)
         scene.proxy.add(death)
         await scene.submit(version=1)
-        await asyncio.wait_for(death.happened.wait(), REPAIR_SECONDS)
+        await within(REPAIR_SECONDS, death.happened.wait())
         await scene.delete()
         mark = len(scene.proxy.record.calls)
         await scene.start()

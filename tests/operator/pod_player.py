@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests.deadlines import within
 from tests.fault.admin import MERGE, Admin, Refused
 
 Body = dict[str, Any]
@@ -127,7 +128,7 @@ class PodPlayer:
     async def _play(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), 0.1)
+                await within(0.1, self._changed.wait())
             self._changed.clear()
             for pod in list(self._pods.values()):
                 # It was deleted or changed in between: its next event tells.

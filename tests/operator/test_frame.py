@@ -20,6 +20,7 @@ from model_operator import api
 from model_operator.clients import cluster as cluster_module
 from model_operator.runtime import frame as frame_module
 from model_operator.runtime.frame import EndlessPauses, Frame, Run, Stuck, kopf_run
+from tests.deadlines import within
 from tests.operator.builders import make_model_deployment
 from tests.operator.conftest import Kubectl
 from tests.operator.loopback import serving
@@ -116,7 +117,7 @@ async def test_a_kopf_that_does_not_end_when_it_is_told_to_ends_the_process(monk
         await until(lambda: len(runs.threads) == 1, "the first run")
         frame.distrust()
         with pytest.raises(Stuck):
-            await asyncio.wait_for(task, 10)
+            await within(10, task)
 
 
 def test_kopfs_pauses_never_end_and_begin_anew_for_each_request():

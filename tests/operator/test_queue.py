@@ -21,7 +21,8 @@ def exact_queue() -> WorkQueue[str]:
 async def next_key(queue: WorkQueue[str], *, within: float) -> tuple[str, float] | None:
     """The next key and when it came; None when none comes in time."""
     try:
-        return await asyncio.wait_for(queue.get(), within), now()
+        async with asyncio.timeout(within):
+            return await queue.get(), now()
     except TimeoutError:
         return None
 
