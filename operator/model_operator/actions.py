@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from model_operator import api, reasons
+from model_operator import api, naming, reasons
 
 ANNOTATION = f"{api.GROUP}/action"
 REMEMBERED = 8
@@ -83,6 +83,8 @@ class Orders:
 class Situation:
     """What an action is judged by."""
 
+    name: str
+    """The resource's."""
     generation: int
     wanted: str | None
     """The revision that the spec means."""
@@ -196,9 +198,8 @@ def _promote(_action: Action, _orders: Orders, _situation: Situation) -> _Handle
 def _abort(action: Action, orders: Orders, situation: Situation) -> _Handled:
     if orders.rollback_to and orders.rollback_to != situation.serving:
         _must_be_current(action, orders.rollback_to, situation.step_index)
-        back = orders.failed if orders.failed == situation.serving else None
+        kept = None if orders.failed == situation.serving else orders.failed
         ended = f"the rollback to revision {orders.rollback_to} was ended"
-        kept = orders.failed if back is None else None
         return replace(orders, failed=kept, rollback_to=None, failed_rollback=None), ended
     revision = situation.introduced
     if revision is None or revision in (situation.serving, orders.failed):
@@ -231,7 +232,8 @@ def _resolve(action: Action, orders: Orders, situation: Situation) -> _Handled:
 
 def _rollback(action: Action, orders: Orders, situation: Situation) -> _Handled:
     if action.revision is None:
-        raise _Refused("name the revision to go back to: kubectl get controllerrevisions")
+        where = f"kubectl get controllerrevisions -l {naming.owned_by_selector(situation.name)}"
+        raise _Refused(f"name the revision to go back to: {where}")
     if action.revision not in situation.kept:
         raise _Refused(f"revision {action.revision} is not kept: there is no such record")
     left = situation.wanted or situation.introduced

@@ -91,6 +91,7 @@ def obeyed_orders(
         actions.pending(resource.body, recorded),
         actions.recorded_orders(recorded, wanted),
         Situation(
+            name=resource.name,
             generation=resource.generation,
             wanted=wanted,
             introduced=wanted or target.running_revision(observed),

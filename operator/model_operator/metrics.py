@@ -7,6 +7,7 @@ one object and hands it to whoever has something to tell.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from prometheus_client import (
@@ -41,66 +42,58 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
-        self._queue_depth = Gauge(
-            "cv_factory_queue_depth", "Resources that wait for a pass.", registry=registry
+        gauge = partial(Gauge, registry=registry)
+        counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self._queue_depth = gauge(
+            "cv_factory_queue_depth", "Resources that wait for a free worker."
         )
-        self._queue_oldest = Gauge(
+        self._queue_oldest = gauge(
             "cv_factory_queue_oldest_wait_seconds",
             "How long the resource that waits longest has waited for a free worker.",
-            registry=registry,
         )
-        self._passes = Histogram(
+        self._passes = histogram(
             "cv_factory_reconcile_duration_seconds",
             "Passes over a resource, by how they ended.",
             ["outcome"],
             buckets=SECONDS,
-            registry=registry,
         )
-        self._api_calls = Counter(
+        self._api_calls = counter(
             "cv_factory_api_calls_total",
             "Requests to the API server, by what was answered.",
             ["verb", "kind", "code"],
-            registry=registry,
         )
-        self._api_seconds = Histogram(
+        self._api_seconds = histogram(
             "cv_factory_api_call_duration_seconds",
             "Requests to the API server: until the answer was read, or a watch was open.",
             ["verb", "kind"],
             buckets=SECONDS,
-            registry=registry,
         )
-        self._objects = Gauge(
-            "cv_factory_watched_objects", "Objects that are known.", ["kind"], registry=registry
-        )
-        self._watch_age = Gauge(
+        self._objects = gauge("cv_factory_watched_objects", "Objects that are known.", ["kind"])
+        self._watch_age = gauge(
             "cv_factory_watch_age_seconds",
             "Since the last sign that what is known of a kind is fresh.",
             ["kind"],
-            registry=registry,
         )
-        self._found = Counter(
+        self._found = counter(
             "cv_factory_sweep_differences_total",
             "Objects of which a sweep learned before the watch told.",
             ["kind"],
-            registry=registry,
         )
-        self._missed = Counter(
+        self._missed = counter(
             "cv_factory_watch_missed_total",
             "Changes that the watch left out; a sweep found them.",
             ["kind"],
-            registry=registry,
         )
-        self._kopf_restarts = Counter(
+        self._kopf_restarts = counter(
             "cv_factory_kopf_restarts_total",
             "How often kopf was started again within the process.",
-            registry=registry,
         )
-        self._leader = Gauge(
+        self._leader = gauge(
             "cv_factory_leader",
             "1 while this process is the one that reconciles.",
-            registry=registry,
         )
-        build = Gauge("cv_factory_build_info", "Always 1.", ["version"], registry=registry)
+        build = gauge("cv_factory_build_info", "Always 1.", ["version"])
         build.labels(version).set(1)
 
     def follow_queue(self, depth: Callable[[], int], oldest_wait: Callable[[], float]) -> None:

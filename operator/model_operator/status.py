@@ -107,7 +107,9 @@ def phase(facts: Facts, verdicts: Mapping[str, Verdict]) -> str:
         return "Healthy"
     if facts.step and facts.step.state is State.PAUSED and not verdicts[reasons.STALLED].holds:
         return "Paused"
-    dark = facts.serving is not None and not verdicts[reasons.AVAILABLE].holds
+    available = verdicts[reasons.AVAILABLE]
+    as_asked = available.reason in (reasons.NO_STABLE_REVISION, reasons.SCALED_TO_ZERO)
+    dark = not available.holds and not as_asked
     if verdicts[reasons.STALLED].holds or dark:
         return "Degraded"
     return "Progressing" if facts.target else "Pending"

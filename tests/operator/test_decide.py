@@ -302,6 +302,23 @@ def test_no_replicas_is_ready_and_not_available(live: World):
     assert live.condition("Ready")[0] == "True"
 
 
+def test_a_new_version_at_size_zero_is_progress_and_nothing_is_said_to_serve(live: World):
+    live.edit(make_model_deployment().replicas(0))
+    live.settle()
+    live.edit(make_model_deployment().version(2).replicas(0))
+    phases, messages = set(), []
+    for _ in range(4):
+        live.one_pass()
+        live.play_pods()
+        phases.add(live.status["phase"])
+        messages.append(live.status["message"])
+    live.settle()
+    assert live.serving_version() == "2"
+    assert "Degraded" not in phases
+    assert not any("serves" in message for message in messages), messages
+    assert "replicas is 0" in live.status["message"]
+
+
 def test_history_is_kept_up_to_its_limit_and_the_oldest_goes_first(live: World):
     for version in range(2, 8):
         live.edit(make_model_deployment().version(version).spec(revisionHistoryLimit=2))

@@ -40,14 +40,7 @@ def advance(view: View) -> Step:
 def _start(view: View) -> Step:
     started_at = _start_of(view, STARTING_STEP)
     if safety.may_take_over(view) and not view.paused:
-        return Step(
-            state=State.SWITCHED,
-            message=f"revision {view.target} is ready: moving all requests to it",
-            serve=view.target,
-            replicas={view.target: view.replicas},
-            index=STARTING_STEP,
-            started_at=started_at,
-        )
+        return steady.take_over(view, {view.target: view.replicas}, STARTING_STEP, started_at)
     failure = steady.failure(view, started_at)
     if failure and view.serving:
         return _go_back(view, failure)
@@ -113,14 +106,6 @@ def _go_back(view: View, failure: Trouble | None) -> Step:
 
     The verdict is recorded first: with the target's pods goes what it was made from.
     """
-    wanted: dict[str, int] = {}
-    if view.verdict_recorded:
-        wanted = dict.fromkeys((r for r, size in view.sizes.items() if size.desired), 0)
-        wanted.pop(view.serving or "", None)
-    if view.serving and view.verdict_recorded:
-        alone = safety.has_the_cluster_for_itself(view, view.serving)
-        running = view.size(view.serving).existing > 0
-        wanted[view.serving] = view.replicas if alone or running else 0
     goes_on = ""
     if view.serving:
         back = view.serving_confirmed and view.size(view.serving).available >= view.replicas
@@ -130,11 +115,20 @@ def _go_back(view: View, failure: Trouble | None) -> Step:
         state=State.FAILED,
         message=steady.stopped(view, failure) + goes_on,
         serve=view.serving,
-        replicas=wanted,
+        replicas=_sizes_on_the_way_back(view) if view.verdict_recorded else {},
         failed=view.target,
         trouble=failure,
         requeue_after=None if view.verdict_recorded else steady.SOON,
     )
+
+
+def _sizes_on_the_way_back(view: View) -> dict[str, int]:
+    sizes = dict.fromkeys((r for r, size in view.sizes.items() if size.desired), 0)
+    if view.serving:
+        alone = safety.has_the_cluster_for_itself(view, view.serving)
+        running = view.size(view.serving).existing > 0
+        sizes[view.serving] = view.replicas if alone or running else 0
+    return sizes
 
 
 def _start_of(view: View, index: int) -> datetime:

@@ -31,14 +31,7 @@ def advance(view: View) -> Step:
     started_at = _start_of_step_0(view)
     frozen = view.paused and view.target != view.recorded_stable
     if safety.may_take_over(view) and not frozen:
-        return Step(
-            state=State.SWITCHED,
-            message=f"revision {view.target} is ready: moving all requests to it",
-            serve=view.target,
-            replicas=_both_at_full_size(view),
-            index=STARTING_STEP,
-            started_at=started_at,
-        )
+        return steady.take_over(view, _both_at_full_size(view), STARTING_STEP, started_at)
     failure = steady.failure(view, started_at)
     if failure and view.serving:
         return _stay_with_serving(view, failure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,7 +54,7 @@ def serve_on(view: View) -> Step:
     retirement = retire_others(view, since)
     wanted = {view.target: view.replicas, **retirement.stopped}
     if retirement.kept:
-        kept = f"revision {view.target} serves; {_named(retirement.kept)} stays"
+        kept = f"revision {view.target} {_serves(view)}; {_named(retirement.kept)} stays"
         delay = f" for {view.scale_down_delay.total_seconds():.0f} s after the switch"
         if since and view.now >= since + view.scale_down_delay:
             delay = " until all its pods are ready and the endpoint lists them"
@@ -71,19 +71,31 @@ def serve_on(view: View) -> Step:
     ready = f"{size.available} of {view.replicas} pods ready"
     if retirement.stopped:
         state = State.SWITCHED
-        words = f"serves; stopping {_named(retirement.stopped)}"
+        words = f"{_serves(view)}; stopping {_named(retirement.stopped)}"
     elif size.available < view.replicas or size.desired != view.replicas:
         state, words = State.SCALING, f"has {ready}" + because(view.trouble)
     elif view.replicas and not view.serving_confirmed:
         state, words = State.SCALING, f"has {ready}; its endpoint does not list them all yet"
     else:
-        state, words = State.COMPLETE, f"serves with {ready}"
+        state, words = State.COMPLETE, _serves(view) + (f" with {ready}" if view.replicas else "")
     return Step(
         state=state,
         message=f"revision {view.target} {words}",
         serve=view.target,
         replicas=wanted,
         trouble=view.trouble if state is State.SCALING else None,
+    )
+
+
+def take_over(view: View, replicas: Mapping[str, int], index: int, started_at: datetime) -> Step:
+    """The target gets all requests in one write."""
+    return Step(
+        state=State.SWITCHED,
+        message=f"revision {view.target} is ready: moving all requests to it",
+        serve=view.target,
+        replicas=replicas,
+        index=index,
+        started_at=started_at,
     )
 
 
@@ -137,6 +149,10 @@ def because(trouble: Trouble | None) -> str:
 def _start_of_retiring(view: View) -> datetime | None:
     """When the others began to wait; None when nothing was switched that they wait for."""
     return view.now if view.serving != view.recorded_stable else view.step_started_at
+
+
+def _serves(view: View) -> str:
+    return "serves" if view.replicas else "has the endpoint and, as replicas is 0, no pods"
 
 
 def _named(others: Iterable[str]) -> str:
