@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from model_operator import actions, reasons
 from model_operator.api import ModelDeploymentStatus
 from model_operator.errors import ResolutionDelayed, ResolutionRefused
-from tests.operator.builders import crashed, digest_of, make_model_deployment
+from tests.operator.builders import crashed, digest_of, make_model_deployment, waiting
 from tests.operator.world import World
 
 NOTHING = ModelDeploymentStatus()
@@ -188,9 +188,7 @@ def test_a_pause_freezes_the_rollout_until_it_is_resumed(starting: World):
 
 def test_the_time_of_a_pause_does_not_count_for_the_deadline(starting: World):
     starting.container = lambda revision: (
-        {"name": "server", "state": {"waiting": {"reason": "ContainerCreating"}}}
-        if starting.version_of(revision) == "2"
-        else None
+        waiting("ContainerCreating") if starting.version_of(revision) == "2" else None
     )
     starting.act("pause")
     starting.wait(10_000)
@@ -303,9 +301,7 @@ def test_a_retry_has_all_the_time_again():
     world.settle_quickly()
     world.edit(slow.version(3))
     world.container = lambda revision: (
-        {"name": "server", "state": {"waiting": {"reason": "ContainerCreating"}}}
-        if world.version_of(revision) == "3"
-        else None
+        waiting("ContainerCreating") if world.version_of(revision) == "3" else None
     )
     world.one_pass()
     world.wait(601)
