@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from model_operator import crd, rules, validation
 from model_operator.rules import Rule
 from tests.operator.resource_values import ROOT, SPECS
-from tests.operator.rule_examples import EXAMPLES, Examples, Json, served
+from tests.operator.rule_examples import EXAMPLES, NOT_YET, PERMANENT, Examples, Json, served
 
 ENVIRONMENT = celpy.Environment()
 
@@ -70,10 +70,16 @@ def every(kind: str) -> list[Any]:
     ]
 
 
-def test_every_rule_has_good_and_bad_examples():
-    tried = [examples.rule() for examples in EXAMPLES]
-    assert [rule for rule in rules.ALL if tried.count(rule) != 1] == []
-    assert all(examples.good and examples.bad for examples in EXAMPLES)
+@pytest.mark.parametrize(
+    ("table", "examples"),
+    [(rules.PERMANENT, PERMANENT), (rules.NOT_YET, NOT_YET)],
+    ids=["permanent", "not yet"],
+)
+def test_every_rule_of_a_table_has_good_and_bad_examples_in_the_table_of_its_own(table, examples):
+    tried = [one.rule() for one in examples]
+    assert [rule for rule in table if tried.count(rule) != 1] == []
+    assert len(tried) == len(table)
+    assert all(one.good and one.bad for one in examples)
 
 
 @pytest.mark.parametrize(("examples", "body"), every("good"))

@@ -1,0 +1,70 @@
+"""Examples for the rules that go: an entry goes with its rule, and no other file changes.
+
+Whatever else the release that does it must know of a field stands among the permanent rules' own.
+"""
+
+from __future__ import annotations
+
+from tests.operator.rule_examples.examples import Examples
+from tests.operator.rule_examples.resources import (
+    CANARY,
+    PLAIN,
+    analysis,
+    gateway,
+    model,
+    resource,
+    strategy,
+    traffic,
+)
+
+NOT_YET = (
+    *(
+        Examples("spec.strategy", words, (PLAIN, strategy("Recreate")), (bad,))
+        for words, bad in (
+            ("type Canary is not supported", CANARY),
+            ("type BlueGreen is not supported", strategy("BlueGreen")),
+            ("type Shadow is not supported", strategy("Shadow")),
+        )
+    ),
+    Examples("spec", "analysis is not supported", (PLAIN,), (analysis(),)),
+    Examples(
+        "spec",
+        "autoscaling is not supported",
+        (PLAIN,),
+        (resource(autoscaling={"maxReplicas": 3}),),
+    ),
+    Examples(
+        "spec.traffic",
+        "provider Router is not supported",
+        (PLAIN, traffic(provider="Service")),
+        (traffic(provider="Router"),),
+    ),
+    Examples("spec.traffic", "provider GatewayAPI is not supported", (PLAIN,), (gateway(),)),
+    Examples(
+        "spec.model",
+        "FollowAlias is not supported",
+        (PLAIN, model("models:/cats-dogs@champion", updatePolicy="Pinned")),
+        (model("models:/cats-dogs@champion", updatePolicy="FollowAlias"),),
+    ),
+    Examples(
+        "spec.model",
+        "requiredTags is not supported",
+        (PLAIN,),
+        (model(requiredTags={"validation": "passed"}),),
+    ),
+    Examples(
+        "spec.model",
+        "registry is not supported",
+        (PLAIN, model(registry="")),
+        (model(registry="http://mlflow.ml:5000"),),
+    ),
+    *(
+        Examples("spec.model.uri", f"{scheme} is not supported", (PLAIN,), (model(bad),))
+        for scheme, bad in (
+            ("runs:/", "runs:/0a1b/model"),
+            ("s3://", "s3://bucket/model"),
+            ("https://", "https://example.com/model"),
+            ("pvc://", "pvc://claim/model"),
+        )
+    ),
+)
