@@ -328,6 +328,28 @@ def test_history_is_kept_up_to_its_limit_and_the_oldest_goes_first(live: World):
     assert len(live.deployments) == 3
 
 
+def test_a_revision_beyond_the_history_is_kept_until_its_last_pod_has_ended(live: World):
+    first = live.version_revision("1")
+    (pod,) = [pod for name, pod in live.pods.items() if name.endswith(f"{first}-0")]
+    live.edit(make_model_deployment().version(2).spec(revisionHistoryLimit=0))
+    for _ in range(40):
+        live.one_pass()
+        live.play_pods()
+        live.pods[pod["metadata"]["name"]] = pod
+        live.wait(1)
+    assert live.replicas_by_version() == {"1": 0, "2": 3}
+    live.settle()
+    assert live.replicas_by_version() == {"2": 3}
+
+
+def test_a_repair_that_is_refused_is_left_out_of_the_pass(live: World):
+    (deployment,) = live.deployments.values()
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "evil:1"
+    live.refuse = lambda body: body["kind"] == "Deployment"
+    assert not live.one_pass().applies
+    assert live.condition("Stalled") == ("True", reasons.INVALID_SPEC)
+
+
 def test_events_tell_of_transitions_only(live: World):
     live.events.clear()
     live.wait(3600)

@@ -63,6 +63,19 @@ def test_where_the_new_revision_fails_the_old_one_starts_again(alone: World):
     assert alone.condition("Stalled") == ("True", reasons.MODEL_REFUSED)
 
 
+def test_a_verdict_is_recorded_before_the_pods_that_it_was_made_from_are_stopped(alone: World):
+    alone.container = lambda revision: (
+        crashed(3, "refused") if alone.version_of(revision) == "2" else None
+    )
+    alone.edit(SECOND)
+    while "failedRevision" not in alone.status:
+        alone.one_pass()
+        alone.play_pods()
+    assert alone.replicas_by_version()["2"] == 3
+    alone.settle()
+    assert alone.replicas_by_version() == {"1": 3, "2": 0}
+
+
 @pytest.mark.parametrize("passes", [1, 2, 3, 4])
 @pytest.mark.parametrize("how", ["the spec", "an action"])
 def test_going_back_starts_the_old_revision_when_the_new_pods_have_ended(
