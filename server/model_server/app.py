@@ -9,13 +9,18 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
-from model_server import __version__, problems
-from model_server.connections import ConnectionLife
+from model_server import __version__
 from model_server.lifecycle import Lifecycle
 from model_server.metrics import Metrics
-from model_server.routes import DOCS_ASSETS, Context, make_router
+from model_server.rest import problems
+from model_server.rest.connections import ConnectionLife
+from model_server.rest.context import Context
+from model_server.rest.dataplane import Dataplane
+from model_server.rest.pages import DOCS_ASSETS, page_routes
+from model_server.rest.predict import predict_routes
+from model_server.rest.probes import probe_routes
+from model_server.rest.telemetry import Telemetry
 from model_server.settings import Settings
-from model_server.telemetry import Telemetry
 from model_server.workers import Workers
 
 _COUNTED_PATHS = ("/", "/predict", "/health", "/ready", "/metrics", "/docs", "/openapi.json")
@@ -34,7 +39,10 @@ def create_app(
     )
     # The packaged Swagger UI reads 3.0; nothing in these schemas needs 3.1.
     app.openapi_version = "3.0.3"
-    app.include_router(make_router(Context(settings, lifecycle, workers, metrics)))
+    dataplane = Dataplane(settings, lifecycle, workers, metrics)
+    context = Context(settings, lifecycle, metrics, dataplane)
+    for routes in (predict_routes(context), probe_routes(context), page_routes()):
+        app.include_router(routes)
     app.mount(DOCS_ASSETS, StaticFiles(directory=swagger_ui_path))
     problems.install(app)
     app.add_middleware(Telemetry, metrics=metrics, lifecycle=lifecycle, paths=_COUNTED_PATHS)

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import structlog
 
-from model_server import logs, registry, termination
+from model_server import logs, termination
 from model_server.arguments import Arguments
 from model_server.artifact import MANIFEST, digest, verify
 from model_server.errors import ArtifactRefused, SettingsError, StartupError
+from model_server.sources import mlflow
 
 # A folder of this name in DIR says that what else is there is ours, left by a fetch cut off.
 _STAGING = ".fetch-"
@@ -58,7 +59,7 @@ def fetch(uri: str, sha256: str, out: Path) -> None:
             return
         staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=out))
     try:
-        folder = registry.download(uri, staging)
+        folder = mlflow.download(uri, staging)
         verify(folder, sha256)
         with _writing(out):
             _move(folder, out)

@@ -22,12 +22,12 @@ import uvloop
 
 from model_server import termination
 from model_server.app import create_app
-from model_server.connections import TimedProtocol
 from model_server.errors import SettingsError, StartupError
 from model_server.lifecycle import Lifecycle, Phase
 from model_server.loading import load_model
 from model_server.metrics import Metrics
 from model_server.model import Model
+from model_server.rest.connections import TimedProtocol
 from model_server.settings import Settings
 from model_server.workers import Workers
 

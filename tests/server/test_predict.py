@@ -234,7 +234,7 @@ async def test_before_the_model_is_loaded_predictions_are_answered_503(
 async def test_an_error_nobody_foresaw_is_a_problem_and_leaves_its_trace_in_the_log(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("model_server.bodies.images", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("model_server.rest.bodies.images", lambda *_, **__: 1 / 0)
     with capture_logs() as logs:
         response = await client.post("/predict", files=form(("file", JPEG)))
     assert response.status_code == 500

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model_server.lifecycle import Lifecycle
 from model_server.metrics import Metrics
-from model_server.problems import problem
+from model_server.rest.problems import problem
 
 PROBES = frozenset({"/health", "/ready", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

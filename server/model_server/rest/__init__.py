@@ -1,0 +1,1 @@
+"""HTTP: what knows the web framework. Below it, nothing does."""
