@@ -58,6 +58,12 @@ class Metrics:
         self.classes = Counter(
             "prediction_class_total", "Pictures, by predicted class.", ["class"], registry=registry
         )
+        self.decode = Histogram(
+            "model_decode_time_seconds",
+            "Time from the encoded pictures to the network's input, one request's together.",
+            buckets=DURATION_BUCKETS,
+            registry=registry,
+        )
         self.inference = Histogram(
             "model_inference_time_seconds",
             "Time in the network, one request's pictures together.",

@@ -31,7 +31,10 @@ class Predictions:
     """One request's answers, in its own order, and what computing them took."""
 
     items: tuple[Prediction, ...]
+    decode_seconds: float
+    """From the encoded pictures to the network's input."""
     inference_seconds: float
+    """In the network."""
 
 
 class Predictor:
@@ -50,11 +53,15 @@ class Predictor:
             NotAnImage, TooManyPixels: one of them cannot be decoded; the sentence says which.
 
         """
-        batch = np.stack([self._input(images, index) for index in range(len(images))])
         started = time.perf_counter()
+        batch = np.stack([self._input(images, index) for index in range(len(images))])
+        decoded = time.perf_counter()
         probabilities = self._engine.predict(batch)
-        elapsed = time.perf_counter() - started
-        return Predictions(tuple(self._prediction(row) for row in probabilities), elapsed)
+        return Predictions(
+            items=tuple(self._prediction(row) for row in probabilities),
+            decode_seconds=decoded - started,
+            inference_seconds=time.perf_counter() - decoded,
+        )
 
     def _input(self, images: Sequence[bytes], index: int) -> FloatArray:
         try:

@@ -60,6 +60,7 @@ class Dataplane:
         return model, predictions
 
     def _record(self, request: Request, predictions: Predictions) -> None:
+        self._metrics.decode.observe(predictions.decode_seconds)
         self._metrics.inference.observe(predictions.inference_seconds)
         for item in predictions.items:
             self._metrics.classes.labels(item.label).inc()
@@ -67,6 +68,7 @@ class Dataplane:
         confidences = [item.confidence for item in predictions.items]
         single = len(labels) == 1
         request.state.log.update(
+            decode_time=round(predictions.decode_seconds, 6),
             inference_time=round(predictions.inference_seconds, 6),
             prediction=labels[0] if single else labels,
             confidence=confidences[0] if single else confidences,
