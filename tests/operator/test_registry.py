@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -28,7 +20,6 @@ from model_operator.settings import Settings
 from tests.operator.builders import digest_of
 from tests.operator.loopback import serving
 
-DEADLINE_SECONDS = 90.0  # the first start creates the tables, on a machine that may be busy
 SPACED = "cats & dogs, 50%"
 
 
@@ -51,41 +42,10 @@ async def refusal(address: str | None, uri: str, sha256: str | None = None) -> R
 
 
 @pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An MLflow server process with three versions of `cats-dogs` and one of another model."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    clean |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=clean, stdout=log, stderr=log, start_new_session=True
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_healthy(url, server, folder / "log")
-        register(url)
-        yield url
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
-
-
-def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
-                return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(timeout=0.1)
-    pytest.fail(f"the MLflow server did not start:\n{log.read_text()[-3000:]}")
+def mlflow(mlflow_server: str) -> str:
+    """An MLflow server with three versions of `cats-dogs` and one of another model."""
+    register(mlflow_server)
+    return mlflow_server
 
 
 def register(url: str) -> None:

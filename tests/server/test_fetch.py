@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
-import httpx
 import pytest
 from mlflow import MlflowClient
 
 from model_server.artifact import digest, verify
 from model_server.fetch import main
 from tests.server.artifacts import make_artifact
-from tests.server.processes import wait_until
 
 ABSENT = "0" * 64
+MODEL = "fetched"
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,6 @@ class Registered:
     uri: str
     run_uri: str
     sha256: str
-    folder: Path
-    store: Path
 
 
 def free_port() -> int:
@@ -44,59 +38,22 @@ def free_port() -> int:
     return port
 
 
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """An MLflow server and the folder of its artifacts."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
-                *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
-                *("--artifacts-destination", str(folder / "store")),
-                *("--host", "127.0.0.1", "--port", str(port)),
-            ],
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
-            start_new_session=True,
-        )
-    try:
-        wait_until(lambda: answers(f"{url}/health"), "the MLflow server", 60)
-        yield url, folder / "store"
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-@pytest.fixture(scope="module")
-def registered(registry: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Registered:
-    url, store = registry
+def registered(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Registered:
     folder = make_artifact(tmp_path_factory.mktemp("registered"))
     (folder / "notes").mkdir()
     (folder / "notes" / "README").write_text("a file in a folder")
-    client = MlflowClient(url, url)
+    client = MlflowClient(mlflow_server, mlflow_server)
     run = client.create_run("0")
     client.log_artifacts(run.info.run_id, str(folder), "model")
-    client.create_registered_model("cats-dogs")
+    client.create_registered_model(MODEL)
     source = f"{run.info.artifact_uri}/model"
-    version = client.create_model_version("cats-dogs", source, run.info.run_id)
+    version = client.create_model_version(MODEL, source, run.info.run_id)
     return Registered(
-        registry=url,
-        uri=f"models:/cats-dogs/{version.version}",
+        registry=mlflow_server,
+        uri=f"models:/{MODEL}/{version.version}",
         run_uri=f"runs:/{run.info.run_id}/model",
         sha256=digest(folder),
-        folder=folder,
-        store=store,
     )
 
 
@@ -172,7 +129,7 @@ def test_another_digest_ends_with_3_names_both_and_leaves_nothing(
     assert list(out.iterdir()) == []
 
 
-@pytest.mark.parametrize("uri", ["models:/no-such-model/1", "models:/cats-dogs/99"])
+@pytest.mark.parametrize("uri", ["models:/no-such-model/1", f"models:/{MODEL}/99"])
 def test_a_model_that_does_not_exist_ends_with_4(tmp_path: Path, uri: str):
     assert run(uri, ABSENT, tmp_path / "model") == 4
     assert f"There is no {uri} in the registry" in message(tmp_path)
@@ -186,8 +143,8 @@ def test_a_version_whose_files_are_gone_ends_with_4(registered: Registered, tmp_
     client = MlflowClient(registered.registry, registered.registry)
     info = client.create_run("0").info
     source = f"{info.artifact_uri}/model"
-    version = client.create_model_version("cats-dogs", source, info.run_id)
-    assert run(f"models:/cats-dogs/{version.version}", ABSENT, tmp_path / "model") == 4
+    version = client.create_model_version(MODEL, source, info.run_id)
+    assert run(f"models:/{MODEL}/{version.version}", ABSENT, tmp_path / "model") == 4
     assert "its files are not in the store" in message(tmp_path)
 
 

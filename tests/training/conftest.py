@@ -1,17 +1,9 @@
-"""Fixtures that the training tests share: small data, real MLflow databases and a real server."""
+"""Fixtures that the training tests share: small data and real MLflow databases."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +17,6 @@ IGNORED_WARNINGS = (
     # mlflow's own tables use a loader strategy that SQLAlchemy 2.1 deprecates.
     "ignore:The ``noload`` loader strategy is deprecated:sqlalchemy.exc.SADeprecationWarning",
 )
-SERVER_DEADLINE = 90.0  # seconds; the first start creates the tables, on a machine that may be busy
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,51 +70,9 @@ def database(new_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return uri
 
 
-@pytest.fixture(scope="session")
-def mlflow_server(new_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of an MLflow server process on a free port, which serves the artifacts itself."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copyfile(new_database, folder / "mlflow.db")
-    port = _free_port()
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/health", server, folder / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(timeout=30)
-
-
 @pytest.fixture
 def free_port() -> int:
     """A port on which nothing listens."""
-    return _free_port()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + SERVER_DEADLINE
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, ConnectionError):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(timeout=0.1)
-    pytest.fail(f"the MLflow server did not start:\n{log.read_text()[-3000:]}")
+    return port
