@@ -17,7 +17,7 @@ from tests.deadlines import within
 from tests.fault import workflows
 from tests.fault.campaign import compare, outcome
 from tests.fault.end_state import differences, end_state, kinds
-from tests.fault.faults import Death, DropEvents, OldLists, When, WriteName
+from tests.fault.faults import Death, DropEvents, Event, OldLists, When, WriteName
 from tests.fault.news import (
     NEWS,
     NEWS_OF_A_ROLLOUT,
@@ -26,6 +26,7 @@ from tests.fault.news import (
     is_ready,
     second_version_serves,
 )
+from tests.fault.paths import Request
 from tests.fault.stage import NAME, NotWithin, Scene, Stage
 from tests.operator.builders import digest_of
 from tests.operator.pod_player import Part
@@ -33,8 +34,8 @@ from tests.operator.pod_player import Part
 REPAIR_SECONDS = 30.0
 FIRST = naming.revision_child(NAME, revisions.revision_id(digest_of(1), {}))
 """What version 1's children are called."""
-EVENTS_ARRIVE_SECONDS = 2.0
-"""After so long nothing more comes of a change that nobody follows."""
+QUIET_SECONDS = 2.0
+"""A change that nobody follows has no more events when none has come for so long."""
 INFORMED = {
     "modeldeployments": f"/apis/{api.API_VERSION}/modeldeployments",
     "deployments": "/apis/apps/v1/deployments",
@@ -57,6 +58,33 @@ class Result:
     divergences: tuple[str, ...] = ()
 
 
+@dataclass
+class Deafness:
+    """Every event is lost; it knows when the last that comes of a change is among them."""
+
+    news: LostNews
+    told: bool = False
+    """Whether the event that speaks of the change was lost."""
+    last: float = 0.0
+    """When the change ended or, if that was later, an event was lost."""
+
+    def loses(self, request: Request, event: Event) -> bool:
+        """For `DropEvents`: all but bookmarks, which tell of nothing."""
+        if event["type"] == "BOOKMARK":
+            return False
+        self.told = self.told or self.news.lost(request, event)
+        self.last = time.monotonic()
+        return True
+
+    def change_ended(self) -> None:
+        """From now on it can be quiet."""
+        self.last = time.monotonic()
+
+    async def is_complete(self) -> bool:
+        """Whether the news was lost, and nothing has come for a while: nobody follows it."""
+        return self.told and time.monotonic() - self.last >= QUIET_SECONDS
+
+
 async def lose_news(stage: Stage, news: LostNews, *, everything: bool) -> Result:
     """Changes the world unheard, and waits until that is repaired."""
     name = f"{news.name}, {'every event' if everything else 'one event'} lost"
@@ -65,17 +93,15 @@ async def lose_news(stage: Stage, news: LostNews, *, everything: bool) -> Result
         if news in NEWS_OF_A_ROLLOUT:
             await workflows.start_version_2_and_hold_it(scene)
         await scene.until_quiet()
-        loss = (
-            DropEvents(lambda request, event: event["type"] != "BOOKMARK", count=10**9)
-            if everything
-            else DropEvents(news.lost)
-        )
+        deaf = Deafness(news)
+        loss = DropEvents(deaf.loses, count=10**9) if everything else DropEvents(news.lost)
         scene.proxy.add(loss)
         try:
             changed = time.monotonic()
             await news.change(scene)
             if everything:
-                await asyncio.sleep(EVENTS_ARRIVE_SECONDS)
+                deaf.change_ended()
+                await scene.until(deaf.is_complete, f"{name}, to the last", REPAIR_SECONDS)
                 scene.proxy.remove(loss)
                 changed = time.monotonic()
             await scene.until(lambda: news.repaired(scene), name, REPAIR_SECONDS)
