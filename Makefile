@@ -25,7 +25,7 @@ test: $(READY) ## Run every test that this machine can run, and say what was ski
 	@$(BIN)/python -m dev.test
 
 .PHONY: unit
-unit: $(READY) ## Run the tests that need no cluster (a minute)
+unit: $(READY) ## Run the tests that need no cluster (3 to 4 minutes)
 	@$(BIN)/python -m dev.test unit
 
 .PHONY: api
@@ -37,7 +37,7 @@ fault: $(READY) ## Kill the operator at a sample of its writes, and lose and bre
 	@$(BIN)/python -m dev.test fault
 
 .PHONY: test-faults
-test-faults: $(READY) ## The same at every write and for whole minutes (half an hour)
+test-faults: $(READY) ## The same at every write and for whole minutes (20 minutes)
 	@$(BIN)/python -m tests.fault
 
 .PHONY: e2e
