@@ -1,4 +1,4 @@
-"""A prediction: pictures' bytes in, labels with their probabilities out. No web framework here.
+"""A prediction: pictures or a tensor in, labels with probabilities out. No web framework here.
 
 `loading` makes the one Predictor of a process, and the HTTP routes call it in an inference thread.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from model_server.artifact import Manifest
 from model_server.engine import Engine
-from model_server.errors import RequestError
+from model_server.errors import InvalidRequest, RequestError
 from model_server.preprocessing import FloatArray, Preprocessor, decode
 
 
@@ -31,6 +31,8 @@ class Predictions:
     """One request's answers, in its own order, and what computing them took."""
 
     items: tuple[Prediction, ...]
+    rows: FloatArray
+    """The network's own answer: N x classes probabilities, float32, each row summing to 1."""
     decode_seconds: float
     """From the encoded pictures to the network's input."""
     inference_seconds: float
@@ -41,7 +43,8 @@ class Predictor:
     """Decodes, preprocesses and predicts; safe to call from several threads at a time."""
 
     def __init__(self, manifest: Manifest, engine: Engine, max_pixels: int) -> None:
-        self._classes = manifest.classes
+        self.classes = manifest.classes
+        self.input = manifest.input
         self._preprocess = Preprocessor(manifest.input)
         self._engine = engine
         self._max_pixels = max_pixels
@@ -55,12 +58,35 @@ class Predictor:
         """
         started = time.perf_counter()
         batch = np.stack([self._input(images, index) for index in range(len(images))])
-        decoded = time.perf_counter()
-        probabilities = self._engine.predict(batch)
+        return self._predict(batch, time.perf_counter() - started)
+
+    def predict_tensor(self, batch: FloatArray) -> Predictions:
+        """Predict on what is already the network's input: N x 3 x H x W, normalised RGB.
+
+        Raises:
+            InvalidRequest: `batch` is not finite, or too large for the network to stay finite.
+
+        """
+        if not np.isfinite(batch).all():
+            raise InvalidRequest(
+                "The tensor holds NaN or infinity: send finite numbers that float32 can hold."
+            )
+        predictions = self._predict(batch, 0.0)
+        if not np.isfinite(predictions.rows).all():
+            raise InvalidRequest(
+                "The network's answer to this tensor is not finite, because the tensor's values"
+                " are far from any picture's: normalise it with the model's mean and std."
+            )
+        return predictions
+
+    def _predict(self, batch: FloatArray, decode_seconds: float) -> Predictions:
+        started = time.perf_counter()
+        rows = self._engine.predict(batch)
         return Predictions(
-            items=tuple(self._prediction(row) for row in probabilities),
-            decode_seconds=decoded - started,
-            inference_seconds=time.perf_counter() - decoded,
+            items=tuple(self._prediction(row) for row in rows),
+            rows=rows,
+            decode_seconds=decode_seconds,
+            inference_seconds=time.perf_counter() - started,
         )
 
     def _input(self, images: Sequence[bytes], index: int) -> FloatArray:
@@ -75,7 +101,7 @@ class Predictor:
         best = int(row.argmax())
         values = [round(value, 6) for value in row.tolist()]
         return Prediction(
-            label=self._classes[best],
+            label=self.classes[best],
             confidence=values[best],
-            probabilities=dict(zip(self._classes, values, strict=True)),
+            probabilities=dict(zip(self.classes, values, strict=True)),
         )

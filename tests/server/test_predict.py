@@ -156,7 +156,7 @@ BAD_INPUTS: list[tuple[str, tuple[str, bytes], int, str]] = [
     ("too many bytes", ("image/png", bytes(200_001)), 413, "longer than 200000 bytes"),
     ("no content type", ("", JPEG), 415, "Content-Type is missing"),
     ("a GIF's content type", ("image/gif", JPEG), 415, "Content-Type is image/gif"),
-    ("JSON", ("application/json", b"{}"), 415, "Content-Type is application/json"),
+    ("plain text", ("text/plain", b"{}"), 415, "Content-Type is text/plain"),
     ("a broken content type", (";;=,", JPEG), 415, "Content-Type is"),
     ("a form without boundary", ("multipart/form-data", PART), 400, "multipart body is malformed"),
     ("a form with a wrong boundary", multipart(PART, "C"), 400, "multipart body is malformed"),
@@ -234,7 +234,7 @@ async def test_before_the_model_is_loaded_predictions_are_answered_503(
 async def test_an_error_nobody_foresaw_is_a_problem_and_leaves_its_trace_in_the_log(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("model_server.rest.bodies.images", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("model_server.rest.pictures.find", lambda *_, **__: 1 / 0)
     with capture_logs() as logs:
         response = await client.post("/predict", files=form(("file", JPEG)))
     assert response.status_code == 500

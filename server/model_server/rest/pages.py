@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
+
+from model_server.rest import openapi
 
 DOCS_ASSETS = "/docs/assets"
 
 
 def page_routes() -> APIRouter:
     """Return the routes for people."""
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(tags=["Pages"])
+    links = {
+        "type": "object",
+        "required": ["links"],
+        "properties": {"links": {"type": "object", "additionalProperties": {"type": "string"}}},
+    }
 
-    @router.get("/")
-    async def index() -> dict[str, dict[str, str]]:
-        paths = ("predict", "health", "ready", "metrics", "docs", "openapi.json")
-        return {"links": {path.removesuffix(".json"): f"/{path}" for path in paths}}
+    @router.get(
+        "/",
+        summary="Where everything is",
+        **openapi.route({200: openapi.answer_json("Paths by name", links)}),
+    )
+    async def index() -> JSONResponse:
+        paths = ("predict", "v2", "health", "ready", "metrics", "docs", "openapi.json")
+        return JSONResponse({"links": {path.removesuffix(".json"): f"/{path}" for path in paths}})
 
-    @router.get("/docs")
+    page = {"text/html": {"schema": {"type": "string"}}}
+
+    @router.get(
+        "/docs",
+        summary="This documentation as a page",
+        **openapi.route({200: openapi.answer("A page that needs no other server", page)}),
+    )
     async def docs() -> Response:
         return get_swagger_ui_html(
             openapi_url="openapi.json",

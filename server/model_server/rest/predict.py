@@ -1,4 +1,4 @@
-"""`POST /predict`: one picture or several, as a raw body or in a form."""
+"""`POST /predict`: one picture or several, as a raw body, in a form, or in JSON."""
 
 from __future__ import annotations
 
@@ -6,35 +6,15 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from model_server.model import Model
 from model_server.prediction import Prediction, Predictions
-from model_server.rest import bodies
+from model_server.rest import forms, openapi, pictures, strict_json
+from model_server.rest.answers import Answer, ModelIdentity
 from model_server.rest.context import Context
-from model_server.rest.problems import MEDIA_TYPE, Problem
-
-
-class ModelIdentity(BaseModel):
-    """Which model answered."""
-
-    name: str
-    version: str
-    revision: str
-
-
-class Answer(BaseModel):
-    """The prediction for one picture."""
-
-    label: str
-    confidence: float
-    probabilities: dict[str, float]
-    model: ModelIdentity
-    request_id: str
-    inference_time_ms: float
-
 
 _ONE = TypeAdapter(Answer)
 _MANY = TypeAdapter(list[Answer])
@@ -47,28 +27,34 @@ def predict_routes(context: Context) -> APIRouter:
     @router.post(
         "/predict",
         summary="Classify one picture, or several",
-        response_model=None,
-        responses=_predict_responses(),
-        openapi_extra={"requestBody": _predict_body()},
+        **openapi.route(
+            _predict_responses(), openapi.CONTENT_ENCODING, requestBody=_predict_body()
+        ),
     )
     async def predict(request: Request) -> Response:
         """Classify a JPEG, PNG or WebP picture.
 
-        Send it as the raw body, or in a form as `file`; several files are answered by a list in
-        their order.
+        Send it as the raw body, in a form as `file`, or in JSON as base64. Several files of a
+        form, and a list `images` in JSON, are answered by a list in their order.
         """
+        as_list = False
 
         def job(model: Model, body: bytes) -> Predictions:
+            nonlocal as_list
             limit = context.settings.max_images_per_request
-            return model.predict(bodies.images(body, request.headers, max_images=limit))
+            sent = pictures.find(body, request.headers, max_images=limit)
+            as_list = sent.as_list
+            return model.predict(sent.encoded)
 
         model, predictions = await context.dataplane.predict(request, job)
-        return _answer(model, predictions, request.state.request_id)
+        answers = _answers(model, predictions, request.state.request_id)
+        content = _MANY.dump_json(answers) if as_list else _ONE.dump_json(answers[0])
+        return Response(content, media_type=strict_json.MEDIA_TYPE)
 
     return router
 
 
-def _answer(model: Model, predictions: Predictions, request_id: str) -> Response:
+def _answers(model: Model, predictions: Predictions, request_id: str) -> list[Answer]:
     identity = ModelIdentity(**asdict(model.identity))
     milliseconds = round(predictions.inference_seconds * 1000, 3)
 
@@ -82,34 +68,45 @@ def _answer(model: Model, predictions: Predictions, request_id: str) -> Response
             inference_time_ms=milliseconds,
         )
 
-    answers = [answer(item) for item in predictions.items]
-    content = _ONE.dump_json(answers[0]) if len(answers) == 1 else _MANY.dump_json(answers)
-    return Response(content, media_type="application/json")
+    return [answer(item) for item in predictions.items]
 
 
 def _predict_body() -> dict[str, Any]:
-    picture = {"type": "string", "format": "binary"}
+    file = {"type": "string", "format": "binary"}
     form = {
         "type": "object",
-        "required": [bodies.FORM_FIELD],
-        "properties": {bodies.FORM_FIELD: {"type": "array", "items": picture, "minItems": 1}},
+        "required": [forms.FORM_FIELD],
+        "properties": {forms.FORM_FIELD: {"type": "array", "items": file, "minItems": 1}},
     }
-    content = {media_type: {"schema": picture} for media_type in bodies.IMAGE_TYPES}
-    return {"required": True, "content": {bodies.FORM_TYPE: {"schema": form}, **content}}
+    text = {"type": "string", "format": "byte"}
+    one = {"image": text}
+    several = {"images": {"type": "array", "items": text, "minItems": 1}}
+    in_json = {
+        "oneOf": [
+            {
+                "type": "object",
+                "required": list(properties),
+                "properties": properties,
+                "additionalProperties": False,
+            }
+            for properties in (one, several)
+        ]
+    }
+    content = {media_type: {"schema": file} for media_type in pictures.IMAGE_TYPES}
+    return {
+        "required": True,
+        "content": {
+            forms.MEDIA_TYPE: {"schema": form},
+            strict_json.MEDIA_TYPE: {"schema": in_json},
+            **content,
+        },
+    }
 
 
-def _predict_responses() -> dict[int | str, dict[str, Any]]:
-    explanations = {
-        400: "Not an image, or a malformed form",
-        408: "The body did not arrive in time",
-        413: "Too many bytes, pixels or pictures",
-        415: "Another Content-Type than a picture or a form",
-        422: "The form has no picture",
-        503: "Not ready or overloaded: send it again after Retry-After seconds",
+def _predict_responses() -> openapi.Responses:
+    one = openapi.ref(Answer)
+    schema = {"oneOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+    return {
+        200: openapi.answer_json("The prediction, or a list of them", schema),
+        **openapi.refusals(400, 408, 413, 415, 422, 500, 503),
     }
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": Problem, "description": text, "content": {MEDIA_TYPE: schema}}
-        for status, text in explanations.items()
-    }
-    return {200: {"model": Answer | list[Answer], "description": "The prediction"}, **problems}

@@ -10,22 +10,43 @@ from starlette.responses import JSONResponse, Response
 
 from model_server.errors import NotReady
 from model_server.lifecycle import Phase
+from model_server.rest import openapi
+from model_server.rest.answers import ModelIdentity
 from model_server.rest.context import Context
+
+_HEALTH = {"type": "object", "required": ["status"], "properties": {"status": {"enum": ["ok"]}}}
+_READY = {
+    "type": "object",
+    "required": ["status", "model", "sha256", "engine"],
+    "properties": {
+        "status": {"enum": ["ready"]},
+        "model": openapi.ref(ModelIdentity),
+        "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "engine": {"type": "string"},
+    },
+}
 
 
 def probe_routes(context: Context) -> APIRouter:
     """Return the routes that the kubelet and Prometheus ask."""
-    router = APIRouter()
+    router = APIRouter(tags=["Probes"])
 
-    @router.get("/health", summary="Whether the process lives")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
+    @router.get(
+        "/health",
+        summary="Whether the process lives",
+        **openapi.route({200: openapi.answer_json("It does", _HEALTH)}),
+    )
+    async def health() -> JSONResponse:
+        return JSONResponse({"status": "ok"})
 
-    @router.get("/ready", summary="Whether the model is loaded and the process is not ending")
+    @router.get(
+        "/ready",
+        summary="Whether the model is loaded and the process is not ending",
+        **openapi.route({200: openapi.answer_json("It is", _READY), **openapi.refusals(503)}),
+    )
     async def ready() -> JSONResponse:
         model = context.lifecycle.model
-        if context.lifecycle.phase is not Phase.READY:
-            raise NotReady("The server is draining: it answers what still comes and then ends.")
+        require_ready(context)
         return JSONResponse(
             {
                 "status": "ready",
@@ -35,8 +56,27 @@ def probe_routes(context: Context) -> APIRouter:
             }
         )
 
-    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    text = {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}
+
+    @router.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        **openapi.route({200: openapi.answer("All samples", text)}),
+    )
     async def metrics() -> Response:
         return Response(context.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+def require_ready(context: Context) -> None:
+    """Go on only while the server is ready.
+
+    Raises:
+        NotReady: the model is not loaded yet, or the process is ending.
+
+    """
+    if context.lifecycle.ending:
+        raise NotReady("The server is draining: it answers what still comes and then ends.")
+    if context.lifecycle.phase is not Phase.READY:
+        raise NotReady("The model is still being verified and loaded: try again in a second.")

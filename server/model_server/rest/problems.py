@@ -10,18 +10,21 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from model_server.errors import RequestError, Unavailable
+from model_server.errors import RequestError
 
 MEDIA_TYPE = "application/problem+json"
+V2_PREFIX = "/v2"
 
 
 class Problem(BaseModel):
     """The shape of every error."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     type: str
     """A name for the kind of problem that does not change: `urn:cv-factory:problem:overloaded`."""
@@ -32,7 +35,15 @@ class Problem(BaseModel):
     request_id: str
 
 
+class V2Problem(Problem):
+    """The same below `/v2`, where clients of the Open Inference Protocol look for `error`."""
+
+    error: str
+    """What `detail` says."""
+
+
 def problem(
+    path: str,
     status: int,
     slug: str,
     title: str,
@@ -40,7 +51,7 @@ def problem(
     request_id: str,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return the answer for one problem."""
+    """Return the answer for one problem with a request for `path`."""
     body = {
         "type": f"urn:cv-factory:problem:{slug}",
         "title": title,
@@ -48,6 +59,8 @@ def problem(
         "detail": detail,
         "request_id": request_id,
     }
+    if path == V2_PREFIX or path.startswith(f"{V2_PREFIX}/"):
+        body["error"] = detail
     return Response(json.dumps(body), status, headers, media_type=MEDIA_TYPE)
 
 
@@ -61,9 +74,14 @@ async def _request_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestError):
         raise error
     request.state.log["problem"] = error.slug
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else None
     return problem(
-        error.status, error.slug, error.title, str(error), request.state.request_id, headers
+        request.url.path,
+        error.status,
+        error.slug,
+        error.title,
+        str(error),
+        request.state.request_id,
+        error.headers,
     )
 
 
@@ -78,4 +96,13 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         " take.",
     }.get(error.status_code, str(error.detail))
     slug = title.lower().replace(" ", "-")
-    return problem(error.status_code, slug, title, detail, request.state.request_id, error.headers)
+    request.state.log["problem"] = slug
+    return problem(
+        request.url.path,
+        error.status_code,
+        slug,
+        title,
+        detail,
+        request.state.request_id,
+        error.headers,
+    )

@@ -69,6 +69,7 @@ class Telemetry:
             if status:
                 raise
             answer = problem(
+                scope["path"],
                 500,
                 "internal-error",
                 "Internal server error",
