@@ -15,7 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from model_operator import crd, rules, validation
 from model_operator.rules import Rule
 from tests.operator.resource_values import ROOT, SPECS
-from tests.operator.rule_examples import EXAMPLES, NOT_YET, PERMANENT, Examples, Json, served
+from tests.operator.rule_examples.examples import Examples, Json
+from tests.operator.rule_examples.not_yet import NOT_YET
+from tests.operator.rule_examples.resources import served
+from tests.operator.rule_examples.tables import EXAMPLES, PERMANENT
 
 ENVIRONMENT = celpy.Environment()
 

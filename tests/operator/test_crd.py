@@ -15,7 +15,8 @@ from dev import generate, tools
 from model_operator import crd, rules, validation
 from model_operator.rules import Rule
 from tests.operator.conftest import Kubectl
-from tests.operator.rule_examples import EXAMPLES, served
+from tests.operator.rule_examples.resources import served
+from tests.operator.rule_examples.tables import EXAMPLES
 
 WITH_RULES = crd.custom_resource_definition(cel=True)
 WITHOUT_RULES = crd.custom_resource_definition(cel=False)

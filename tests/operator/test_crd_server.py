@@ -19,7 +19,9 @@ import yaml
 from dev import tools
 from model_operator import api, crd, rules, validation
 from model_operator.rules import Rule
-from tests.operator.rule_examples import EXAMPLES, Examples, Json, resource, served, strategy
+from tests.operator.rule_examples.examples import Examples, Json
+from tests.operator.rule_examples.resources import resource, served, strategy
+from tests.operator.rule_examples.tables import EXAMPLES
 
 KUBECONFIG = os.environ.get("CRD_SERVER_KUBECONFIG")
 if not KUBECONFIG:

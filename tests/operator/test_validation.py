@@ -13,7 +13,9 @@ from model_operator import observe, rules, validation
 from model_operator.api import parse_duration
 from tests.operator.builders import make_model_deployment
 from tests.operator.resource_values import JSON, SPECS
-from tests.operator.rule_examples import EXAMPLES, Json, model, resource, served
+from tests.operator.rule_examples.examples import Json
+from tests.operator.rule_examples.resources import model, resource, served
+from tests.operator.rule_examples.tables import EXAMPLES
 
 
 def refusal(**spec: Any) -> str | None:
