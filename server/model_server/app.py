@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from collections.abc import Iterable
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
 from model_server import __version__
 from model_server.lifecycle import Lifecycle
-from model_server.metrics import Metrics
+from model_server.metrics import OTHER, Metrics
+from model_server.mirror.sender import Mirror
 from model_server.rest import openapi, problems
 from model_server.rest.answers import Answer
 from model_server.rest.connections import ConnectionLife
@@ -26,13 +30,20 @@ from model_server.rest.v2 import v2_routes
 from model_server.settings import Settings
 from model_server.workers import Workers
 
-_COUNTED_PATHS = ("/", "/predict", "/health", "/ready", "/metrics", "/docs", "/openapi.json")
+_OPENAPI = "/openapi.json"
 
 
 def create_app(
-    settings: Settings, lifecycle: Lifecycle, workers: Workers, metrics: Metrics
+    settings: Settings,
+    lifecycle: Lifecycle,
+    workers: Workers,
+    metrics: Metrics,
+    mirror: Mirror | None = None,
 ) -> FastAPI:
-    """Return the application; it answers `/predict` as soon as `lifecycle` has a model."""
+    """Return the application; it answers `/predict` as soon as `lifecycle` has a model.
+
+    Without a `mirror` nothing is ever copied; whoever gives one runs it.
+    """
     app = FastAPI(
         title="CV Factory model server",
         version=__version__,
@@ -42,7 +53,7 @@ def create_app(
     )
     # The packaged Swagger UI reads 3.0; nothing in these schemas needs 3.1.
     app.openapi_version = "3.0.3"
-    dataplane = Dataplane(settings, lifecycle, workers, metrics)
+    dataplane = Dataplane(settings, lifecycle, workers, metrics, mirror)
     context = Context(settings, lifecycle, metrics, dataplane)
     groups = (predict_routes(context), v2_routes(context), probe_routes(context), page_routes())
     for routes in groups:
@@ -50,8 +61,30 @@ def create_app(
     openapi.install(app, Answer, Problem, V2Problem)
     app.mount(DOCS_ASSETS, StaticFiles(directory=swagger_ui_path))
     problems.install(app)
-    app.add_middleware(Telemetry, metrics=metrics, lifecycle=lifecycle, paths=_COUNTED_PATHS)
+    paths = _expect(metrics, groups)
+    metrics.observe(workers)
+    app.add_middleware(
+        Telemetry,
+        metrics=metrics,
+        lifecycle=lifecycle,
+        paths=paths,
+        log_lines_per_second=settings.log_requests_per_second,
+    )
     app.add_middleware(
         ConnectionLife, lifecycle=lifecycle, max_age_seconds=settings.connection_max_age_seconds
     )
     return app
+
+
+def _expect(metrics: Metrics, routers: Iterable[APIRouter]) -> frozenset[str]:
+    """Count the answers that each route announces from 0, and return the routes' templates."""
+    paths = {_OPENAPI, OTHER}
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                paths.add(route.path)
+                for method in route.methods or ():
+                    metrics.expect(method, route.path, {200, *map(int, route.responses)})
+    metrics.expect("GET", _OPENAPI, {200})
+    metrics.expect("GET", OTHER, {404})
+    return frozenset(paths)

@@ -6,13 +6,18 @@ one sentence in the log and in the termination message.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
 from model_server import __version__, logs, serve, settings, termination
 from model_server.arguments import Arguments
 from model_server.errors import StartupError
+
+log = structlog.get_logger()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             model_path=arguments.artifact, host=arguments.host, port=arguments.port
         )
         logs.configure(loaded.log_level, loaded.environment)
+        for name, setting in settings.lookalikes(os.environ).items():
+            log.warning("a variable is no setting", variable=name, perhaps_meant=setting)
         return serve.run(loaded)
     except StartupError as error:
         return termination.explain(error)

@@ -1,12 +1,14 @@
 """The Prometheus metrics: their names, labels and buckets are what rollouts and dashboards read.
 
-`app` makes one Metrics per process; `telemetry` and the routes count into it, `/metrics` prints
-it. Every sample also carries model_name, model_version and revision.
+`serve` makes one Metrics per process; `rest` and `mirror` count into it, `/metrics` prints it.
+Every sample also carries model_name, model_version and revision. No label takes a value that a
+client could make up, and what can be known beforehand is there from the start, as 0: a rate over
+a counter that only appears with its first event misses that event. docs/server.md lists them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,7 +22,9 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from model_server.model import Identity
+from model_server.errors import RequestError
+from model_server.model import Identity, Model
+from model_server.workers import Workers
 
 # Seconds. Fixed for good: an analysis compares them across versions, and a limit of latency is
 # judged exactly where it falls on an edge (0.3 is the design's example).
@@ -29,6 +33,11 @@ DURATION_BUCKETS = (
     *(0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
     *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
 )
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+OTHER = "other"
+MIRROR_OUTCOMES = ("sent", "refused", "failed", "dropped")
+_AGREEMENTS = ("agree", "differ")
+_ROUTERS_PROBLEMS = ("not-found", "method-not-allowed", "internal-error")
 
 
 class Metrics:
@@ -36,51 +45,138 @@ class Metrics:
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        registry = CollectorRegistry()
         self._labels = Identity("", "", "").labels()
-        self._registry = registry
-        self.requests = Counter(
-            "http_requests_total",
-            "Requests answered.",
-            ["method", "path", "status"],
-            registry=registry,
+        self._registry = CollectorRegistry()
+        self._requests()
+        self._predictions()
+        self._mirror()
+        ProcessCollector(registry=self._registry)
+
+    def _requests(self) -> None:
+        self.requests = self._counter(
+            "http_requests_total", "Requests answered.", "method", "path", "status"
         )
-        self.duration = Histogram(
+        self.duration = self._seconds(
             "http_request_duration_seconds",
             "Time from the request's header to the end of its answer.",
-            ["path"],
-            buckets=DURATION_BUCKETS,
-            registry=registry,
+            "path",
         )
-        self.in_progress = Gauge(
-            "http_requests_in_progress", "Requests not answered yet.", registry=registry
+        self.in_progress = self._gauge("http_requests_in_progress", "Requests not answered yet.")
+        self._rejected = self._counter(
+            "http_requests_rejected_total",
+            "Requests answered with a problem, by its type.",
+            "reason",
         )
-        self.classes = Counter(
-            "prediction_class_total", "Pictures, by predicted class.", ["class"], registry=registry
+        self._reasons = frozenset({*_slugs(RequestError), *_ROUTERS_PROBLEMS})
+        for reason in (*sorted(self._reasons), OTHER):
+            self._rejected.labels(reason)
+
+    def _predictions(self) -> None:
+        self.classes = self._counter(
+            "prediction_class_total", "Pictures, by predicted class.", "class"
         )
-        self.decode = Histogram(
+        self.batch = Histogram(
+            "prediction_batch_size",
+            "Pictures in a request that was predicted.",
+            buckets=BATCH_BUCKETS,
+            registry=self._registry,
+        )
+        self._waiting = self._gauge(
+            "prediction_queue_depth", "Requests that wait for an inference thread."
+        )
+        self._running = self._gauge(
+            "predictions_in_progress", "Requests that an inference thread works on."
+        )
+        self.queue_wait = self._seconds(
+            "prediction_queue_wait_seconds", "Time a request waited for an inference thread."
+        )
+        self.decode = self._seconds(
             "model_decode_time_seconds",
             "Time from the encoded pictures to the network's input, one request's together.",
-            buckets=DURATION_BUCKETS,
-            registry=registry,
         )
-        self.inference = Histogram(
-            "model_inference_time_seconds",
-            "Time in the network, one request's pictures together.",
-            buckets=DURATION_BUCKETS,
-            registry=registry,
+        self.inference = self._seconds(
+            "model_inference_time_seconds", "Time in the network, one request's pictures together."
         )
-        ProcessCollector(registry=registry)
+        self._info = self._gauge("model_info", "The model that is served.", "sha256", "engine")
 
-    def identify(self, identity: Identity) -> None:
-        """Put the model's identity on every sample from now on."""
-        self._labels = identity.labels()
+    def _mirror(self) -> None:
+        self.mirrored = self._counter(
+            "mirror_requests_total", "Requests chosen to be copied, by outcome.", "outcome"
+        )
+        for outcome in MIRROR_OUTCOMES:
+            self.mirrored.labels(outcome)
+        self.mirror_waiting = self._gauge("mirror_queue_requests", "Copies that wait to be sent.")
+        self.mirror_bytes = self._gauge(
+            "mirror_queue_bytes", "Bodies of copies that wait or are being sent."
+        )
+        self._mirror_config = self._gauge(
+            "mirror_config_info", "The mirror's configuration as last read.", "hash", "state"
+        )
+        self.mirror_config("none", "absent")
+        self.shadow = self._counter(
+            "shadow_predictions_total",
+            "Pictures of mirrored requests, by stable's class.",
+            "class",
+            "agreement",
+        )
+        self.shadow_malformed = self._counter(
+            "shadow_malformed_total", "Mirrored requests whose headers cannot be compared."
+        )
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, labels, registry=self._registry)
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(name, documentation, labels, registry=self._registry)
+
+    def _seconds(self, name: str, documentation: str, *labels: str) -> Histogram:
+        return Histogram(
+            name, documentation, labels, buckets=DURATION_BUCKETS, registry=self._registry
+        )
+
+    def identify(self, model: Model) -> None:
+        """Put the model's identity on every sample from now on, and count its classes from 0."""
+        self._labels = model.identity.labels()
+        self._info.labels(model.digest, model.engine).set(1)
+        for label in model.predict.classes:
+            self.classes.labels(label)
+        for label in {*model.predict.classes, OTHER}:
+            for agreement in _AGREEMENTS:
+                self.shadow.labels(label, agreement)
+
+    def expect(self, method: str, path: str, statuses: Iterable[int]) -> None:
+        """Count a route's answers from 0."""
+        self.duration.labels(path)
+        for status in statuses:
+            self.requests.labels(method, path, str(status))
+
+    def observe(self, workers: Workers) -> None:
+        """Read the queue's depth from `workers` whenever the metrics are read."""
+        self._waiting.set_function(lambda: max(0, workers.pending - workers.threads))
+        self._running.set_function(lambda: min(workers.pending, workers.threads))
+
+    def reject(self, problem: str) -> None:
+        """Count a request that was answered with a problem of this type."""
+        self._rejected.labels(problem if problem in self._reasons else OTHER).inc()
+
+    def mirror_config(self, content_hash: str, state: str) -> None:
+        """Show the mirror's configuration that is in force, and no other."""
+        self._mirror_config.clear()
+        self._mirror_config.labels(content_hash, state).set(1)
 
     def text(self) -> bytes:
         """Return all samples in Prometheus' text format."""
         labelled = CollectorRegistry()
         labelled.register(_Labelled(self._registry, self._labels))
         return generate_latest(labelled)
+
+
+def _slugs(kind: type[RequestError]) -> Iterator[str]:
+    """Yield the problem types that the errors of this kind lead to."""
+    if hasattr(kind, "slug"):
+        yield kind.slug
+    for narrower in kind.__subclasses__():
+        yield from _slugs(narrower)
 
 
 class _Labelled(Collector):

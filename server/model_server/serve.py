@@ -26,6 +26,7 @@ from model_server.errors import SettingsError, StartupError
 from model_server.lifecycle import Lifecycle, Phase
 from model_server.loading import load_model
 from model_server.metrics import Metrics
+from model_server.mirror.sender import Mirror
 from model_server.model import Model
 from model_server.rest.connections import TimedProtocol
 from model_server.settings import Settings
@@ -68,9 +69,10 @@ def _listen(settings: Settings) -> socket.socket:
 
 async def _serve(settings: Settings, listener: socket.socket, workers: Workers) -> int:
     lifecycle, metrics = Lifecycle(), Metrics()
+    mirror = Mirror(settings, metrics)
     server = _Server(
         uvicorn.Config(
-            create_app(settings, lifecycle, workers, metrics),
+            create_app(settings, lifecycle, workers, metrics, mirror),
             http=TimedProtocol,
             ws="none",
             lifespan="off",
@@ -82,11 +84,15 @@ async def _serve(settings: Settings, listener: socket.socket, workers: Workers) 
             timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds),
         )
     )
-    _end_on_signals(server, lifecycle, settings.drain_seconds)
+    mirroring = asyncio.create_task(mirror.run())
+    mirroring.add_done_callback(_say_how_mirroring_ended)
+    _end_on_signals(server, lifecycle, settings.drain_seconds, mirroring)
     log.info("listening", host=settings.host, port=listener.getsockname()[1])
     loading = asyncio.create_task(_load(settings, workers))
     loading.add_done_callback(lambda task: _take(task, server, lifecycle, metrics))
     await server.serve(sockets=[listener])
+    mirroring.cancel()
+    await asyncio.wait([mirroring])
     try:
         await loading
     except StartupError as error:
@@ -107,7 +113,7 @@ def _take(
         server.should_exit = True
         return
     model = task.result()
-    metrics.identify(model.identity)
+    metrics.identify(model)
     lifecycle.loaded(model)
     log.info("ready", sha256=model.digest, engine=model.engine, **model.identity.labels())
 
@@ -126,7 +132,15 @@ class _Server(uvicorn.Server):
             connection.transport.abort()
 
 
-def _end_on_signals(server: _Server, lifecycle: Lifecycle, drain_seconds: float) -> None:
+def _say_how_mirroring_ended(task: asyncio.Task[None]) -> None:
+    """Clients are served without it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("mirroring ended unforeseen", exc_info=error)
+
+
+def _end_on_signals(
+    server: _Server, lifecycle: Lifecycle, drain_seconds: float, mirroring: asyncio.Task[None]
+) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -134,6 +148,7 @@ def _end_on_signals(server: _Server, lifecycle: Lifecycle, drain_seconds: float)
         server.should_exit = True
 
     def on_signal(number: signal.Signals) -> None:
+        mirroring.cancel()
         if lifecycle.phase is Phase.STOPPING:
             log.warning("cutting off what is in flight", signal=number.name)
             server.cut_off()

@@ -2,18 +2,24 @@
 
 `main` reads it for the server; `fetch` has arguments of its own and reads none of this. Every
 field is set by the environment variable of its name in capitals (`MODEL_PATH`, `DRAIN_SECONDS`);
-an empty variable counts as not set. docs/server.md has the same list for users.
+an empty variable counts as not set. docs/server.md has the same list for users, and a test holds
+the two together.
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model_server.errors import SettingsError
+
+_Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,253}$")]
+_Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 class Settings(BaseSettings):
@@ -27,22 +33,25 @@ class Settings(BaseSettings):
     model_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """The artifact's digest, 64 lower-case hex digits; other bytes are refused. None: any."""
 
-    model_name: str | None = None
+    model_name: _Text | None = None
     """The name that answers, logs and metrics carry. None: the one in `model.json`."""
 
-    model_version: str = "local"
+    model_version: _Text = "local"
     """The registered version that answers, logs and metrics carry."""
 
-    revision: str = "local"
+    revision: str = Field(default="local", pattern=r"^[A-Za-z0-9._-]{1,128}$")
     """The deployment's revision id that answers, logs and metrics carry."""
 
-    environment: str = "production"
+    environment: _Text = "production"
     """Where this runs, in every log line. `development` prints logs for eyes, not as JSON."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least that is logged. Requests are INFO; probes and metrics' readings are DEBUG."""
 
-    host: str = "0.0.0.0"  # noqa: S104 - a pod's server is reached on the pod's address
+    log_requests_per_second: int = Field(default=100, ge=0)
+    """How many answered, and how many refused, requests are logged. 0: all of them."""
+
+    host: _Text = "0.0.0.0"  # noqa: S104 - a pod's server is reached on the pod's address
     """The address to listen on."""
 
     port: int = Field(default=8000, ge=0, le=65535)
@@ -51,16 +60,16 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=15.0, ge=0, le=3600)
     """How long requests are still answered after SIGTERM. 0 stops listening at once."""
 
-    request_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
+    request_timeout_seconds: _Seconds = 30.0
     """How long one request may take, body and queue included; also the last wait at the end."""
 
-    body_timeout_seconds: float = Field(default=10.0, gt=0, le=3600)
+    body_timeout_seconds: _Seconds = 10.0
     """How long a request's body may take to arrive."""
 
-    connection_max_age_seconds: float = Field(default=15.0, gt=0)
+    connection_max_age_seconds: _Seconds = 15.0
     """The first answer on a connection older than this closes it, so that a switch reaches all."""
 
-    keep_alive_seconds: int = Field(default=75, ge=1)
+    keep_alive_seconds: int = Field(default=75, ge=1, le=3600)
     """How long a connection may be idle before the server closes it."""
 
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
@@ -78,6 +87,21 @@ class Settings(BaseSettings):
     inference_threads: int | None = Field(default=None, ge=1, le=256)
     """How many requests are decoded and predicted at a time. None: one per CPU of the limit."""
 
+    mirror_config: Path = Path("/etc/cv-factory/mirror/mirror.json")
+    """The mirror's configuration, read again every second. No such file: nothing is mirrored."""
+
+    mirror_queue_size: int = Field(default=64, ge=1)
+    """How many copies may wait to be sent to a shadow; one more is dropped."""
+
+    mirror_queue_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
+    """How many bytes of bodies may be held for copies, those under way included."""
+
+    mirror_concurrency: int = Field(default=8, ge=1, le=256)
+    """How many copies are sent at a time, each on a connection of its own."""
+
+    mirror_timeout_seconds: _Seconds = 5.0
+    """How long sending one copy, and reading its answer, may take."""
+
 
 def load(**overrides: Any) -> Settings:
     """Return the settings of the environment; `overrides` that are not None win.
@@ -90,6 +114,22 @@ def load(**overrides: Any) -> Settings:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from error
+
+
+def lookalikes(names: Iterable[str]) -> dict[str, str]:
+    """Return variables that are almost one of the settings, each with the setting it resembles.
+
+    Only names of two words and more are compared: what else is in the environment, above all what
+    Kubernetes adds for every Service, is not the server's business.
+    """
+    ours = [name.upper() for name in Settings.model_fields]
+    compared = [name for name in ours if "_" in name]
+    found = {}
+    for name in names:
+        if name.upper() not in ours:
+            for close in difflib.get_close_matches(name.upper(), compared, n=1, cutoff=0.9):
+                found[name] = close
+    return found
 
 
 def _sentence(error: ValidationError) -> str:

@@ -17,6 +17,7 @@ from model_server.metrics import Metrics
 from model_server.settings import Settings
 from model_server.workers import Workers
 from tests.server.artifacts import make_artifact
+from tests.server.fetching import Fetching
 from tests.server.processes import ServerProcess
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # before any test imports mlflow
@@ -71,7 +72,7 @@ async def client(
     """A client of an app that is ready."""
     metrics = Metrics()
     model = load_model(settings, workers)
-    metrics.identify(model.identity)
+    metrics.identify(model)
     lifecycle.loaded(model)
     transport = httpx.ASGITransport(create_app(settings, lifecycle, workers, metrics))
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
@@ -91,3 +92,9 @@ def start_server(artifact: Path, tmp_path: Path) -> Iterator[Callable[..., Serve
     yield start
     for server in started:
         server.close()
+
+
+@pytest.fixture
+def fetching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fetching:
+    """The fetching container's environment, and the command in it."""
+    return Fetching(tmp_path, monkeypatch)

@@ -57,9 +57,19 @@ async def test_a_full_queue_is_answered_503_with_retry_after_and_probes_are_not_
     assert rejected.json()["type"] == "urn:cv-factory:problem:overloaded"
     for probe in ("/health", "/ready", "/metrics"):
         assert (await loading_client.get(probe)).status_code == 200
+    assert await gauge(loading_client, "prediction_queue_depth") == 1
+    assert await gauge(loading_client, "predictions_in_progress") == 1
     gate.set()
     assert [response.status_code for response in await asyncio.gather(*accepted)] == [200, 200]
     assert (await loading_client.post("/predict", **JPEG)).status_code == 200
+    assert await gauge(loading_client, "prediction_queue_depth") == 0
+    assert await gauge(loading_client, "predictions_in_progress") == 0
+
+
+async def gauge(client: httpx.AsyncClient, name: str) -> float:
+    lines = (await client.get("/metrics")).text.splitlines()
+    [sample] = [line for line in lines if line.startswith(f"{name}{{")]
+    return float(sample.split()[-1])
 
 
 async def test_a_caller_that_stops_waiting_gives_its_place_in_the_queue_back():

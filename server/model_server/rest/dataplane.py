@@ -7,30 +7,46 @@ is here.
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections.abc import Callable
+from functools import partial
 
 from starlette.requests import Request
 
 from model_server.errors import PredictionTimeout
 from model_server.lifecycle import Lifecycle
 from model_server.metrics import Metrics
+from model_server.mirror import shadow, wire
+from model_server.mirror.copies import Copy
+from model_server.mirror.sender import Mirror
 from model_server.model import Model
 from model_server.prediction import Predictions
 from model_server.rest import bodies
 from model_server.settings import Settings
 from model_server.workers import Workers
 
+_MOST_LOGGED = 32
+"""Of a request's pictures: a log line is no place for thousands of labels."""
+_VERSION = re.compile(r"^(/v2/models/[^/]+)/versions/[^/]+")
+
 
 class Dataplane:
     """From a request to its predictions."""
 
     def __init__(
-        self, settings: Settings, lifecycle: Lifecycle, workers: Workers, metrics: Metrics
+        self,
+        settings: Settings,
+        lifecycle: Lifecycle,
+        workers: Workers,
+        metrics: Metrics,
+        mirror: Mirror | None = None,
     ) -> None:
         self._settings = settings
         self._lifecycle = lifecycle
         self._workers = workers
         self._metrics = metrics
+        self._mirror = mirror
 
     async def predict(
         self, request: Request, job: Callable[[Model, bytes], Predictions]
@@ -48,28 +64,55 @@ class Dataplane:
             max_bytes=settings.max_body_bytes,
             timeout_seconds=min(settings.body_timeout_seconds, settings.request_timeout_seconds),
         )
+        queued = time.perf_counter()
+
+        def timed() -> Predictions:
+            self._metrics.queue_wait.observe(time.perf_counter() - queued)
+            return job(model, body)
+
         try:
             async with asyncio.timeout(settings.request_timeout_seconds):
-                predictions = await self._workers.run(lambda: job(model, body))
+                predictions = await self._workers.run(timed)
         except TimeoutError as error:
             raise PredictionTimeout(
                 f"The prediction took longer than {settings.request_timeout_seconds:g} s: send it"
                 " again later."
             ) from error
-        self._record(request, predictions)
+        labels = [item.label for item in predictions.items]
+        self._record(request, predictions, labels)
+        if shadow.is_mirrored(request.headers):
+            compared = shadow.compare(request.headers, labels, model.predict.classes, self._metrics)
+            request.state.log.update(compared)
+        elif self._mirror is not None and self._mirror.active:
+            copy = _copy(request, body, tuple(labels))
+            request.state.after_answer.append(partial(self._mirror.offer, copy))
         return model, predictions
 
-    def _record(self, request: Request, predictions: Predictions) -> None:
+    def _record(self, request: Request, predictions: Predictions, labels: list[str]) -> None:
         self._metrics.decode.observe(predictions.decode_seconds)
         self._metrics.inference.observe(predictions.inference_seconds)
-        for item in predictions.items:
-            self._metrics.classes.labels(item.label).inc()
-        labels = [item.label for item in predictions.items]
+        self._metrics.batch.observe(len(labels))
+        for label in labels:
+            self._metrics.classes.labels(label).inc()
         confidences = [item.confidence for item in predictions.items]
         single = len(labels) == 1
         request.state.log.update(
             decode_time=round(predictions.decode_seconds, 6),
             inference_time=round(predictions.inference_seconds, 6),
-            prediction=labels[0] if single else labels,
-            confidence=confidences[0] if single else confidences,
+            prediction=labels[0] if single else labels[:_MOST_LOGGED],
+            confidence=confidences[0] if single else confidences[:_MOST_LOGGED],
         )
+
+
+def _copy(request: Request, body: bytes, labels: tuple[str, ...]) -> Copy:
+    path = request.scope["raw_path"].decode("ascii")
+    return Copy(
+        # The shadow is another version of the same model.
+        path=_VERSION.sub(r"\1", path),
+        body=body,
+        content_type=request.headers.get("content-type"),
+        tensor_header_length=request.headers.get(wire.TENSOR_HEADER),
+        request_id=request.state.request_id,
+        trace=request.state.trace,
+        labels=labels,
+    )

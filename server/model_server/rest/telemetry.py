@@ -1,7 +1,8 @@
-"""What is known of every request: its id, one log line, its metrics. An ASGI middleware.
+"""What is known of every request: its id, its trace, one log line, its metrics. ASGI middleware.
 
 `app` puts it around the routes, so that what fails unforeseen is still answered as a problem,
-counted and logged once. Routes add what they know to `request.state.log`.
+counted and logged once. Routes add what they know to `request.state.log`, and what is to be done
+once the client has a good answer to `request.state.after_answer`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Collection, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from typing import Any
 
 import structlog
@@ -17,28 +18,38 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from model_server import tracing
 from model_server.lifecycle import Lifecycle
-from model_server.metrics import Metrics
+from model_server.metrics import OTHER, Metrics
 from model_server.rest.problems import problem
+from model_server.sampling import Sampler
 
-PROBES = frozenset({"/health", "/ready", "/metrics"})
+PROBES = frozenset({"/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CLIENT_WENT_AWAY = 499  # as nginx logs it; no client sees it
+_MOST_LOGGED = 256  # characters of a path
 
 log = structlog.get_logger()
 
 
 class Telemetry:
-    """Wraps an ASGI application; `paths` are the ones that metrics tell apart."""
+    """Wraps an ASGI application; `paths` are the routes' templates that metrics tell apart."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle, paths: Collection[str]
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        lifecycle: Lifecycle,
+        paths: Collection[str],
+        log_lines_per_second: int,
     ) -> None:
         self._app = app
         self._lifecycle = lifecycle
         self._metrics = metrics
         self._paths = frozenset(paths)
+        self._answers = Sampler(log_lines_per_second)
+        self._refusals = Sampler(log_lines_per_second)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request and record it."""
@@ -46,10 +57,13 @@ class Telemetry:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
-        fields: dict[str, Any] = {}
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers.get("x-request-id"))
+        trace = tracing.parse(headers.getlist("traceparent"), headers.getlist("tracestate"))
+        fields: dict[str, Any] = trace.fields() if trace else {}
+        after_answer: list[Callable[[], None]] = []
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
-        state["request_id"], state["log"] = request_id, fields
+        state.update(request_id=request_id, trace=trace, log=fields, after_answer=after_answer)
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -66,6 +80,7 @@ class Telemetry:
             status = status or _CLIENT_WENT_AWAY
         except Exception:
             log.exception("the request failed unforeseen", request_id=request_id)
+            fields["problem"] = "internal-error"
             if status:
                 raise
             answer = problem(
@@ -79,23 +94,44 @@ class Telemetry:
             await answer(scope, receive, send_with_id)
         finally:
             self._metrics.in_progress.dec()
-            self._record(scope, request_id, status, time.perf_counter() - started, fields)
+            self._count(scope, status, time.perf_counter() - started, fields)
+            self._write(scope, request_id, status, time.perf_counter() - started, fields)
+        if status == 200:
+            for follow_up in after_answer:
+                follow_up()
 
-    def _record(
+    def _count(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
+        method, path = scope["method"], self._template(scope)
+        verb = method if method in _METHODS else OTHER
+        self._metrics.requests.labels(verb, path, str(status)).inc()
+        self._metrics.duration.labels(path).observe(seconds)
+        if "problem" in fields:
+            self._metrics.reject(fields["problem"])
+
+    def _template(self, scope: Scope) -> str:
+        """Return the path as its route has it: what a client writes into it makes no series."""
+        for path in (getattr(scope.get("route"), "path", None), scope["path"]):
+            if path in self._paths:
+                return str(path)
+        return OTHER
+
+    def _write(
         self, scope: Scope, request_id: str, status: int, seconds: float, fields: dict[str, Any]
     ) -> None:
-        method, path = scope["method"], scope["path"]
-        label = path if path in self._paths else "other"
-        verb = method if method in _METHODS else "other"
-        self._metrics.requests.labels(verb, label, str(status)).inc()
-        self._metrics.duration.labels(label).observe(seconds)
+        probe = scope["path"] in PROBES
+        if not probe:
+            sampler = self._answers if status < 400 else self._refusals
+            standing_for = sampler.take(time.monotonic())
+            if standing_for is None:
+                return
+            fields["sampled"] = standing_for
         identity = self._lifecycle.identity
-        write = log.debug if path in PROBES else log.info
+        write = log.debug if probe else log.info
         write(
             "request",
             request_id=request_id,
-            method=method,
-            path=path,
+            method=scope["method"],
+            path=scope["path"][:_MOST_LOGGED],
             status=status,
             duration=round(seconds, 6),
             **(identity.labels() if identity else {}),

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from model_server.errors import RequestError
+from model_server.metrics import Metrics
+from tests.server.artifacts import CLASSES, encode, make_picture
+
+JPEG = {"content": encode(make_picture()), "headers": {"content-type": "image/jpeg"}}
+IDENTITY = {"model_name", "model_version", "revision"}
+ROW = re.compile(r"^\| `([a-z_0-9]+)` \| (counter|gauge|histogram) \| (.*?) \|", re.MULTILINE)
+
+
+def section() -> str:
+    return Path("docs/server.md").read_text().split("\n## Metrics\n")[1].split("\n## ")[0]
+
+
+async def families(client: httpx.AsyncClient) -> dict[str, Metric]:
+    """The families by the name that the documentation gives them."""
+    found = text_string_to_metric_families((await client.get("/metrics")).text)
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name: family
+        for family in found
+        if not family.name.startswith("process_")
+    }
+
+
+async def value(client: httpx.AsyncClient, name: str, **labels: str) -> float:
+    for family in (await families(client)).values():
+        for sample in family.samples:
+            own = {key: text for key, text in sample.labels.items() if key not in IDENTITY}
+            if (sample.name, own) == (name, labels):
+                return sample.value
+    raise AssertionError(f"no sample {name} {labels}")
+
+
+def edges(family: Metric) -> list[float]:
+    return sorted(
+        {float(sample.labels["le"]) for sample in family.samples if "le" in sample.labels}
+    )
+
+
+def numbers(texts: Iterable[str]) -> list[float]:
+    return [float(text) for text in texts]
+
+
+async def test_the_documented_table_and_what_is_exported_are_the_same(client: httpx.AsyncClient):
+    await client.post("/predict", **JPEG)
+    documented = {
+        name: (kind, set(re.findall("`([a-z0-9]+)`", labels)))
+        for name, kind, labels in ROW.findall(section())
+    }
+    exported = {
+        name: (
+            family.type,
+            {label for sample in family.samples for label in sample.labels} - IDENTITY - {"le"},
+        )
+        for name, family in (await families(client)).items()
+    }
+    assert exported == documented
+
+
+async def test_every_sample_names_the_model(client: httpx.AsyncClient):
+    for family in text_string_to_metric_families((await client.get("/metrics")).text):
+        for sample in family.samples:
+            assert {sample.labels[name] for name in IDENTITY} == {"cats-dogs", "3", "0123456789"}
+
+
+async def test_the_buckets_are_the_documented_ones(client: httpx.AsyncClient):
+    [listed] = re.findall(r"are fixed:\n(.*?)\.\n\n", section(), re.DOTALL)
+    [batches] = re.findall(r"its buckets are ([0-9, ]+)", section())
+    for name, family in (await families(client)).items():
+        if family.type == "histogram":
+            expected = batches if name == "prediction_batch_size" else listed
+            assert edges(family) == [*numbers(expected.split(",")), float("inf")], name
+
+
+async def test_what_is_known_beforehand_is_there_as_0_before_the_first_request(
+    client: httpx.AsyncClient,
+):
+    for label in CLASSES:
+        assert await value(client, "prediction_class_total", **{"class": label}) == 0
+    for label in (*CLASSES, "other"):
+        for agreement in ("agree", "differ"):
+            labels = {"class": label, "agreement": agreement}
+            assert await value(client, "shadow_predictions_total", **labels) == 0
+    for outcome in ("sent", "refused", "failed", "dropped"):
+        assert await value(client, "mirror_requests_total", outcome=outcome) == 0
+    for status in ("200", "400", "503"):
+        labels = {"method": "POST", "path": "/predict", "status": status}
+        assert await value(client, "http_requests_total", **labels) == 0
+    assert await value(client, "http_request_duration_seconds_count", path="/predict") == 0
+
+
+async def test_the_reasons_of_refusals_are_the_problems_that_there_are(client: httpx.AsyncClient):
+    family = (await families(client))["http_requests_rejected_total"]
+    reasons = {sample.labels["reason"] for sample in family.samples}
+    assert {"overloaded", "not-an-image", "body-timeout", "prediction-timeout"} <= reasons
+    assert {"not-found", "method-not-allowed", "internal-error", "other"} <= reasons
+    assert all(sample.value == 0 for sample in family.samples)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "reason"),
+    [
+        ("POST", "/predict", "not-an-image"),
+        ("GET", "/predict", "method-not-allowed"),
+        ("POST", "/nothing", "not-found"),
+    ],
+)
+async def test_a_refused_request_is_counted_by_its_problem(
+    client: httpx.AsyncClient, method: str, path: str, reason: str
+):
+    headers = {"content-type": "image/png"}
+    answer = await client.request(method, path, content=b"x", headers=headers)
+    assert answer.json()["type"].endswith(f":{reason}")
+    assert await value(client, "http_requests_rejected_total", reason=reason) == 1
+
+
+def test_a_problem_that_nobody_declared_is_counted_as_other():
+    metrics = Metrics()
+    metrics.reject("i-am-a-teapot")
+    [line] = [line for line in metrics.text().splitlines() if b'reason="other"' in line]
+    assert line.endswith(b" 1.0")
+
+
+def test_every_problem_type_has_a_name_that_is_counted():
+    text = Metrics().text().decode()
+
+    def check(kind: type[RequestError]) -> None:
+        if "slug" in vars(kind):
+            assert f'reason="{kind.slug}"' in text
+        for narrower in kind.__subclasses__():
+            check(narrower)
+
+    check(RequestError)
+
+
+async def test_what_a_client_writes_into_a_path_makes_no_series(client: httpx.AsyncClient):
+    before = {name: len(family.samples) for name, family in (await families(client)).items()}
+    for number in range(4):
+        await client.post(f"/v2/models/model-{number}/infer", json={})
+        await client.get(f"/v2/models/model-{number}/ready")
+        await client.get(f"/docs/assets/{number}")
+    after = await families(client)
+    paths = {sample.labels["path"] for sample in after["http_requests_total"].samples}
+    assert {path for path in paths if "model-" in path or "assets" in path} == set()
+    assert (
+        len(after["http_request_duration_seconds"].samples)
+        == (before["http_request_duration_seconds"])
+    )
+
+
+async def test_the_served_model_is_named_by_its_digest(client: httpx.AsyncClient):
+    ready = (await client.get("/ready")).json()
+    labels = {"sha256": ready["sha256"], "engine": ready["engine"]}
+    assert await value(client, "model_info", **labels) == 1
+
+
+async def test_batches_are_counted_by_their_size(client: httpx.AsyncClient):
+    pictures = [("file", ("a", encode(make_picture(seed)), "image/jpeg")) for seed in range(3)]
+    await client.post("/predict", files=pictures)
+    await client.post("/predict", **JPEG)
+    assert await value(client, "prediction_batch_size_sum") == 4
+    assert await value(client, "prediction_batch_size_bucket", le="1.0") == 1
+    assert await value(client, "prediction_queue_wait_seconds_count") == 2
