@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from model_server.errors import ArtifactRefused, DigestMismatch, ManifestRefused, WeightsRefused
 
 MANIFEST = "model.json"
-_MANIFEST_MAX_BYTES = 1024 * 1024
+MANIFEST_MAX_BYTES = 1024 * 1024
 
 _Positive = Annotated[int, Field(ge=1, le=65536)]
 _PerChannel = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
@@ -126,7 +126,7 @@ def verify(folder: Path, expected_digest: str | None = None) -> Artifact:
             f"The artifact's digest is {found}, but {expected_digest} was asked for: the bytes are"
             " not those that were registered; register the model again, or correct the digest."
         )
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     weights = manifest.weights
     if weights.file not in files:
         raise WeightsRefused(
@@ -176,14 +176,20 @@ def _digest_of(files: dict[str, str]) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """Return what `model.json` in `folder` says.
+
+    Raises:
+        ManifestRefused: it is missing, or says what cannot be served.
+
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise ManifestRefused(
             f"The artifact has no {MANIFEST}, so its classes and preprocessing are unknown: export"
             " the model with `model-train export`; a bare state dict is refused."
         )
-    if path.stat().st_size > _MANIFEST_MAX_BYTES:
+    if path.stat().st_size > MANIFEST_MAX_BYTES:
         raise ManifestRefused(f"{MANIFEST} is larger than 1 MiB: export the model again.")
     try:
         return Manifest.model_validate_json(path.read_bytes())

@@ -17,15 +17,12 @@ into an HTTP answer.
     RequestError                 the client gets `status` as application/problem+json
     ├── NotAnImage               400
     ├── MalformedRequest         400
-    ├── UnknownModel             404
     ├── BodyTimeout              408
     ├── BodyTooLarge             413
     ├── TooManyPixels            413
     ├── TooManyImages            413
     ├── UnsupportedMediaType     415
-    ├── UnsupportedEncoding      415
     ├── NoImage                  422
-    ├── InvalidRequest           422
     └── Unavailable              503  with Retry-After
         ├── NotReady                  the model is still loading
         ├── Overloaded                the queue is full
@@ -34,8 +31,6 @@ into an HTTP answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -91,7 +86,6 @@ class RequestError(Exception):
     status: ClassVar[int]
     slug: ClassVar[str]
     title: ClassVar[str]
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
 
 class NotAnImage(RequestError):
@@ -104,12 +98,6 @@ class MalformedRequest(RequestError):
     """The body does not have the form that its Content-Type announces."""
 
     status, slug, title = 400, "malformed-request", "Malformed request"
-
-
-class UnknownModel(RequestError):
-    """The path names another model, or another version, than the one that is served."""
-
-    status, slug, title = 404, "unknown-model", "Unknown model"
 
 
 class BodyTimeout(RequestError):
@@ -131,7 +119,7 @@ class TooManyPixels(RequestError):
 
 
 class TooManyImages(RequestError):
-    """The request has more pictures than one may."""
+    """The form has more pictures than one request may."""
 
     status, slug, title = 413, "too-many-images", "Too many pictures"
 
@@ -142,30 +130,17 @@ class UnsupportedMediaType(RequestError):
     status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
 
 
-class UnsupportedEncoding(RequestError):
-    """The body is compressed as a whole."""
-
-    status, slug, title = 415, "unsupported-encoding", "Unsupported content encoding"
-    headers = MappingProxyType({"Accept-Encoding": "identity"})
-
-
 class NoImage(RequestError):
-    """The request is well made and holds no picture."""
+    """The form is well made and holds no picture."""
 
-    status, slug, title = 422, "no-image", "No image in the request"
-
-
-class InvalidRequest(RequestError):
-    """The request can be read, but does not say what it must."""
-
-    status, slug, title = 422, "invalid-request", "Invalid request"
+    status, slug, title = 422, "no-image", "No image in the form"
 
 
 class Unavailable(RequestError):
-    """The request is good and can be sent again after the seconds of `Retry-After`."""
+    """The request is good and can be sent again after `retry_after` seconds."""
 
     status = 503
-    headers = MappingProxyType({"Retry-After": "1"})
+    retry_after: ClassVar[int] = 1
 
 
 class NotReady(Unavailable):

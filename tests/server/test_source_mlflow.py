@@ -1,0 +1,147 @@
+"""Fetching from a real MLflow server."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+from mlflow import MlflowClient
+
+from model_server.artifact import digest, verify
+from tests.server.artifacts import make_artifact
+from tests.server.fetching import ABSENT, Fetching, free_port
+from tests.server.file_server import serving, status
+
+MODEL = "fetched"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A registry with one model version, and what that is made of."""
+
+    registry: str
+    uri: str
+    run_uri: str
+    sha256: str
+    bytes: int
+
+
+@pytest.fixture(scope="module")
+def registered(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Registered:
+    folder = make_artifact(tmp_path_factory.mktemp("registered"))
+    (folder / "notes").mkdir()
+    (folder / "notes" / "README").write_text("a file in a folder")
+    client = MlflowClient(mlflow_server, mlflow_server)
+    run = client.create_run("0")
+    client.log_artifacts(run.info.run_id, str(folder), "model")
+    client.create_registered_model(MODEL)
+    source = f"{run.info.artifact_uri}/model"
+    version = client.create_model_version(MODEL, source, run.info.run_id)
+    return Registered(
+        registry=mlflow_server,
+        uri=f"models:/{MODEL}/{version.version}",
+        run_uri=f"runs:/{run.info.run_id}/model",
+        sha256=digest(folder),
+        bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+    )
+
+
+@pytest.fixture(autouse=True)
+def registry(registered: Registered, fetching: Fetching) -> None:
+    fetching.set(MLFLOW_TRACKING_URI=registered.registry)
+
+
+def test_the_command_fetches_a_registered_version_byte_by_byte(
+    registered: Registered, fetching: Fetching
+):
+    process = fetching.start(
+        *("--uri", registered.uri, "--sha256", registered.sha256, "--out", str(fetching.out))
+    )
+    _, log = process.communicate(timeout=120)
+    assert process.returncode == 0, log
+    assert verify(fetching.out, registered.sha256).manifest.name == "cats-dogs"
+    assert {path.name for path in fetching.left} == {"model.json", "model.safetensors", "notes"}
+
+
+def test_a_runs_folder_is_fetched_too(registered: Registered, fetching: Fetching):
+    assert fetching(registered.run_uri, registered.sha256) == 0
+    assert digest(fetching.out) == registered.sha256
+
+
+def test_a_registered_version_is_resolved_to_its_digest(registered: Registered, fetching: Fetching):
+    assert fetching.resolve(registered.uri) == 0
+    assert fetching.resolved["uri"] == registered.uri
+    assert fetching.resolved["sha256"] == registered.sha256
+
+
+def test_another_digest_ends_with_3_names_both_and_leaves_nothing(
+    registered: Registered, fetching: Fetching
+):
+    assert fetching(registered.uri, ABSENT) == 3
+    assert registered.sha256 in fetching.message
+    assert ABSENT in fetching.message
+    assert fetching.left == []
+
+
+@pytest.mark.parametrize("share", [0.1, 0.99], ids=["in one file", "in all together"])
+def test_more_bytes_than_the_limit_end_with_3(
+    registered: Registered, fetching: Fetching, share: float
+):
+    limit = int(registered.bytes * share)
+    fetching.set(MAX_ARTIFACT_BYTES=limit)
+    assert fetching(registered.uri, registered.sha256) == 3
+    assert f"{registered.uri} has more than {limit} bytes" in fetching.message
+
+
+@pytest.mark.parametrize("uri", ["models:/no-such-model/1", f"models:/{MODEL}/99"])
+def test_a_model_that_does_not_exist_ends_with_4(fetching: Fetching, uri: str):
+    assert fetching(uri) == 4
+    assert f"There is no {uri} in the registry" in fetching.message
+
+
+def test_a_run_that_does_not_exist_ends_with_4(fetching: Fetching):
+    assert fetching(f"runs:/{'0' * 32}/model") == 4
+
+
+def test_a_version_whose_files_are_gone_ends_with_4(registered: Registered, fetching: Fetching):
+    client = MlflowClient(registered.registry, registered.registry)
+    info = client.create_run("0").info
+    source = f"{info.artifact_uri}/model"
+    version = client.create_model_version(MODEL, source, info.run_id)
+    assert fetching(f"models:/{MODEL}/{version.version}") == 4
+    assert "its files are not in the store" in fetching.message
+
+
+def test_a_registry_that_does_not_answer_ends_with_5_within_seconds(fetching: Fetching):
+    fetching.set(MLFLOW_TRACKING_URI=f"http://me:secret@127.0.0.1:{free_port()}")
+    assert fetching("models:/cats-dogs/1") == 5
+    assert re.search("does not answer as it should .* tried again", fetching.message)
+    assert "secret" not in fetching.message
+    assert fetching.left == []
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [(401, "refuses the credentials"), (503, "does not answer as it should")],
+)
+def test_a_registry_that_refuses_ends_with_5_and_says_why(
+    fetching: Fetching, code: int, sentence: str
+):
+    with serving() as server:
+        server.otherwise = status(code)
+        fetching.set(MLFLOW_TRACKING_URI=server.url)
+        assert fetching("models:/cats-dogs/1") == 5
+    assert sentence in fetching.message
+
+
+def test_no_registry_ends_with_2(fetching: Fetching):
+    fetching.unset("MLFLOW_TRACKING_URI")
+    assert fetching("models:/cats-dogs/1") == 2
+    assert "MLFLOW_TRACKING_URI does not name a registry" in fetching.message
+
+
+@pytest.mark.parametrize("uri", ["models:/cats-dogs@champion", "models:/cats-dogs", "runs:/1/m"])
+def test_an_alias_or_a_malformed_uri_ends_with_2(fetching: Fetching, uri: str):
+    assert fetching(uri) == 2
+    assert f"The URI {uri!r} is not fetched: name one version" in fetching.message
