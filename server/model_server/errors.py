@@ -17,12 +17,15 @@ into an HTTP answer.
     RequestError                 the client gets `status` as application/problem+json
     ├── NotAnImage               400
     ├── MalformedRequest         400
+    ├── UnknownModel             404
     ├── BodyTimeout              408
     ├── BodyTooLarge             413
     ├── TooManyPixels            413
     ├── TooManyImages            413
     ├── UnsupportedMediaType     415
+    ├── UnsupportedEncoding      415
     ├── NoImage                  422
+    ├── InvalidRequest           422
     └── Unavailable              503  with Retry-After
         ├── NotReady                  the model is still loading
         ├── Overloaded                the queue is full
@@ -31,6 +34,8 @@ into an HTTP answer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -86,6 +91,7 @@ class RequestError(Exception):
     status: ClassVar[int]
     slug: ClassVar[str]
     title: ClassVar[str]
+    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
 
 class NotAnImage(RequestError):
@@ -98,6 +104,12 @@ class MalformedRequest(RequestError):
     """The body does not have the form that its Content-Type announces."""
 
     status, slug, title = 400, "malformed-request", "Malformed request"
+
+
+class UnknownModel(RequestError):
+    """The path names another model, or another version, than the one that is served."""
+
+    status, slug, title = 404, "unknown-model", "Unknown model"
 
 
 class BodyTimeout(RequestError):
@@ -119,7 +131,7 @@ class TooManyPixels(RequestError):
 
 
 class TooManyImages(RequestError):
-    """The form has more pictures than one request may."""
+    """The request has more pictures than one may."""
 
     status, slug, title = 413, "too-many-images", "Too many pictures"
 
@@ -130,17 +142,30 @@ class UnsupportedMediaType(RequestError):
     status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
 
 
-class NoImage(RequestError):
-    """The form is well made and holds no picture."""
+class UnsupportedEncoding(RequestError):
+    """The body is compressed as a whole."""
 
-    status, slug, title = 422, "no-image", "No image in the form"
+    status, slug, title = 415, "unsupported-encoding", "Unsupported content encoding"
+    headers = MappingProxyType({"Accept-Encoding": "identity"})
+
+
+class NoImage(RequestError):
+    """The request is well made and holds no picture."""
+
+    status, slug, title = 422, "no-image", "No image in the request"
+
+
+class InvalidRequest(RequestError):
+    """The request can be read, but does not say what it must."""
+
+    status, slug, title = 422, "invalid-request", "Invalid request"
 
 
 class Unavailable(RequestError):
-    """The request is good and can be sent again after `retry_after` seconds."""
+    """The request is good and can be sent again after the seconds of `Retry-After`."""
 
     status = 503
-    retry_after: ClassVar[int] = 1
+    headers = MappingProxyType({"Retry-After": "1"})
 
 
 class NotReady(Unavailable):

@@ -72,7 +72,7 @@ async def client(
     """A client of an app that is ready."""
     metrics = Metrics()
     model = load_model(settings, workers)
-    metrics.identify(model.identity)
+    metrics.identify(model)
     lifecycle.loaded(model)
     transport = httpx.ASGITransport(create_app(settings, lifecycle, workers, metrics))
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
