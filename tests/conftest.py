@@ -1,12 +1,17 @@
-"""What the tests of all three packages share: one registry."""
+"""What the tests of all three packages share: one registry, and no deadlines for examples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.mlflow_process import mlflow_process
+
+# A busy machine is slow at any moment; that is no counterexample.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

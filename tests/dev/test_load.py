@@ -8,6 +8,7 @@ import json
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -71,9 +72,9 @@ async def serving(server: Server) -> AsyncIterator[Target]:
         await server.end()
 
 
-async def loaded(server: Server, *, late_seconds: float = 10) -> Report:
+async def loaded(server: Server, *, late_seconds: float = 10, rate: float = RATE) -> Report:
     async with serving(server) as target, asyncio.timeout(DEADLINE_SECONDS):
-        return await OpenLoop(target, late_seconds=late_seconds, connections=1).run(REQUESTS, RATE)
+        return await OpenLoop(target, late_seconds=late_seconds, connections=1).run(REQUESTS, rate)
 
 
 def always(response: bytes) -> Server:
@@ -169,9 +170,9 @@ async def test_a_server_that_answers_nothing_yet_does_not_hold_up_the_sending():
 
 async def test_half_of_the_requests_use_a_kept_alive_connection_and_half_a_fresh_one():
     server = always(answer())
-    report = await loaded(server)
+    report = await loaded(server, rate=RATE / 10)  # slow enough for a busy machine to keep up
     assert report.failures == {}
-    assert server.requests == ["keep-alive", "close"] * (REQUESTS // 2)
+    assert Counter(server.requests) == {"keep-alive": REQUESTS // 2, "close": REQUESTS // 2}
     assert server.connections >= REQUESTS // 2 + 1
     assert server.connections < REQUESTS, "no connection was used again"
 

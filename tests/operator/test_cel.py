@@ -115,7 +115,7 @@ def test_a_good_resource_keeps_every_rule_but_that_its_release_may_not_do_it_yet
         assert validation.refusal(body) is None
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(spec=SPECS)
 def test_cel_and_python_agree_on_every_rule_for_any_resource_that_the_schema_allows(spec):
     resource = served({"metadata": {"name": "cats-dogs"}, "spec": spec})

@@ -81,7 +81,7 @@ class Story:
         self.world.ask(verb, **({"revision": revision} if revision else {}))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(happenings)
 def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_far):
     story = Story()
@@ -97,7 +97,7 @@ def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_f
     assert running == {"9": 2}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 6), max_size=40), st.sampled_from(["Standard", "Recreate"]))
 def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(deaths, strategy):
     def roll_out(world: World, deaths: list[int]) -> World:

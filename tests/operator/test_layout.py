@@ -48,7 +48,7 @@ def test_no_folder_of_tests_is_a_package(repository: Path):
 def test_the_three_packages_and_the_operators_rooms_keep_to_their_layers(repository: Path):
     done = lint_imports(repository)
     assert done.returncode == 0, done.stdout
-    assert "3 kept, 0 broken" in done.stdout
+    assert " 0 broken" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,6 @@ def test_any_spec_after_any_others_ends_as_if_it_had_been_the_first(
 
     @settings(
         max_examples=-(-SPEC_CHANGES // CHANGES_PER_STORY),
-        deadline=None,
         # The same specs in every run, but where more are asked for.
         derandomize="SPEC_CHANGES" not in os.environ,
         database=None,

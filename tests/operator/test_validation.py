@@ -88,14 +88,14 @@ def test_what_no_api_server_would_hand_out_is_refused_in_a_sentence_too(body: Js
     assert "\n" not in sentence
 
 
-@settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(spec=JSON | st.fixed_dictionaries({"model": JSON, "server": JSON}), metadata=JSON)
 def test_any_json_is_answered_by_a_sentence_or_by_none(spec: Any, metadata: Any):
     sentence = validation.refusal({"spec": spec, "metadata": metadata})
     assert sentence is None or (sentence and "\n" not in sentence)
 
 
-@settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(spec=SPECS)
 def test_a_resource_is_valid_exactly_when_it_breaks_no_rule(spec: Json):
     body = resource() | {"spec": spec}
