@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 _MAX_BYTES = 65536
 
@@ -28,6 +28,13 @@ class MirrorConfig(BaseModel):
     target: str = Field(pattern=r"^http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4}$")
     percent: int = Field(ge=0, le=100)
     source_revision: str = Field(alias="sourceRevision", pattern=r"^[A-Za-z0-9._-]{1,128}$")
+
+    @field_validator("target")
+    @classmethod
+    def _port_exists(cls, target: str) -> str:
+        if urlsplit(target).port is None:  # above 65535 it raises a ValueError that says so
+            raise ValueError("the port is missing")
+        return target
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +93,14 @@ def parse(content: bytes) -> MirrorConfig:
 def _content(path: Path) -> bytes:
     try:
         # A pipe in the file's place must not hold the reader up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise MirrorConfigRefused("it is not a file")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise MirrorConfigRefused(f"it cannot be read ({error.strerror})") from error
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise MirrorConfigRefused("it is not a file")
-        content = file.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise MirrorConfigRefused(f"it is longer than {_MAX_BYTES} bytes")
     return content

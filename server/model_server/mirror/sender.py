@@ -107,11 +107,13 @@ class Mirror:
         copy = await self._copies.get()
         while True:
             async with self._session() as session:
-                renewed_at = clock()
-                while clock() - renewed_at < _CONNECTION_SECONDS:
+                young_until = clock() + _CONNECTION_SECONDS
+                while True:
                     if not await self._send(session, copy):
                         await asyncio.sleep(_PAUSE_SECONDS)
                     copy = await self._copies.get()
+                    if clock() >= young_until:
+                        break
 
     def _session(self) -> aiohttp.ClientSession:
         """Return a session of one connection, with no cookies, proxies or retries."""
