@@ -115,5 +115,5 @@ REQUEST_ID = header(
 CONTENT_ENCODING = header(
     "Content-Encoding",
     "Bodies are not decompressed.",
-    {"type": "string", "enum": ["identity"]},
+    {"type": "string", "enum": ["identity", ""]},
 )

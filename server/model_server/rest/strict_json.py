@@ -127,10 +127,6 @@ def _float(text: str) -> float:
     return value
 
 
-def _integer(text: str) -> int:
-    if len(text) > _MAX_INTEGER_DIGITS:
-        raise MalformedRequest(
-            f"The JSON holds an integer of {len(text)} digits: at most {_MAX_INTEGER_DIGITS} are"
-            " read."
-        )
-    return int(text)
+def _integer(text: str) -> int | float:
+    """Longer ones are numbers in some tensor at most; Python reads digits in quadratic time."""
+    return int(text) if len(text) <= _MAX_INTEGER_DIGITS else _float(text)
