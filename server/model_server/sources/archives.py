@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from model_server.errors import ArtifactRefused
-from model_server.sources.landing import MAX_FILES, Landing, chunks_of
+from model_server.sources.landing import MAX_FILES, Landing, chunks_of, relative
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _MAX_READ_BYTES = 512 * 1024
@@ -28,7 +28,7 @@ _BROKEN = (
     zlib.error,
     EOFError,
     NotImplementedError,  # a compression that zipfile does not know
-    RuntimeError,  # an encrypted file in a zip
+    RecursionError,  # extended headers of extended headers in a tar
     ValueError,
     OverflowError,
 )
@@ -66,7 +66,8 @@ def unpack(archive: Path, into: Landing) -> Path:
 
 def _untar(file: IO[bytes] | gzip.GzipFile, into: Landing) -> None:
     folders = 0
-    with tarfile.open(fileobj=_SmallReads(file, into.uri), mode="r:") as tar:  # type: ignore[call-overload]
+    bounded = _SmallReads(file, into.uri)
+    with tarfile.open(fileobj=bounded, mode="r:") as tar:  # type: ignore[call-overload]
         for member in tar:
             if member.isdir():
                 folders += 1
@@ -75,13 +76,16 @@ def _untar(file: IO[bytes] | gzip.GzipFile, into: Landing) -> None:
                 continue  # made with their files; an empty one is no part of an artifact
             if not member.isreg() or member.issparse():
                 raise _not_regular(member.name, into.uri)
+            name = member.name.removeprefix("./")
+            relative(name, into.uri)
+            tarfile.data_filter(member, str(into.folder))  # what the library itself refuses
             into.expect(member.size)
-            tarfile.data_filter(member, str(into.folder))
             content = tar.extractfile(member)
             if content is None:  # pragma: no cover - a regular file has content
                 raise _not_regular(member.name, into.uri)
             with content:
-                into.write(member.name, chunks_of(content))
+                into.write(name, chunks_of(content))
+    bounded.read()  # the padding, and with it the checksum at the end of a gzip
 
 
 def _unzip(file: BinaryIO, into: Landing) -> None:
@@ -91,6 +95,10 @@ def _unzip(file: BinaryIO, into: Landing) -> None:
                 continue
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
                 raise _not_regular(info.filename, into.uri)
+            if info.flag_bits & 1:
+                raise ArtifactRefused(
+                    f"{into.uri} is encrypted, and there is no password for it: pack it without."
+                )
             into.expect(info.file_size)
             with archive.open(info) as content:
                 into.write(info.filename, chunks_of(content))

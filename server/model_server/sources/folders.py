@@ -28,7 +28,7 @@ from model_server.sources.uris import shown
 _CLAIM = re.compile(
     r"pvc://(?P<claim>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)/(?P<path>.*)", re.DOTALL
 )
-_FILE = re.compile(r"(file:(//)?)?(?P<path>\.{0,2}/.*)", re.DOTALL)
+_FILE = re.compile(r"(file:(//)?)?(?P<path>\.{0,2}/(?!/).*)", re.DOTALL)
 
 _OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 

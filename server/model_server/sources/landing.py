@@ -121,7 +121,7 @@ def relative(name: str, uri: str) -> PurePosixPath:
         ArtifactRefused: it would lead out of the folder, or means nothing that a file can be named.
 
     """
-    parts = name.removeprefix("./").split("/")
+    parts = name.split("/")
     if (
         not all(parts)
         or {".", ".."} & set(parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,7 +97,7 @@ class _Store:
             read_timeout=settings.fetch_read_timeout_seconds,
             retries={"total_max_attempts": 1, "mode": "standard"},  # `patiently` tries again
         )
-        self._client = self._explaining(lambda: boto3.client("s3", config=config))
+        self._client = self._explaining(lambda: boto3.Session().client("s3", config=config))
 
     def objects(self, prefix: str) -> dict[str, int]:
         """Map the keys below `prefix` to their sizes; a console's markers of folders are none."""
@@ -124,7 +125,9 @@ class _Store:
 
         def attempt() -> Path:
             answer = self._explaining(lambda: self._client.get_object(Bucket=self._bucket, Key=key))
-            with answer["Body"] as body:
+            with closing(
+                answer["Body"]
+            ) as body:  # `with` itself would skip the check of its length
                 landing.expect(answer.get("ContentLength", 0))
                 return landing.write(name, self._chunks(body))
 
@@ -146,7 +149,7 @@ class _Store:
             return call()
         except ClientError as error:
             raise _answered(error, self._uri) from error
-        except (BotoCoreError, ValueError) as error:
+        except (BotoCoreError, ValueError, OSError) as error:
             raise _unanswered(error, self._uri) from error
 
 
@@ -190,10 +193,10 @@ def _unanswered(error: Exception, uri: str) -> StartupError:
             f"{uri} cannot be fetched ({type(error).__name__}): check AWS_ENDPOINT_URL_S3 and that"
             " the store is up; this is tried again."
         )
-    if isinstance(error, (ParamValidationError, ValueError)):
+    if isinstance(error, (ParamValidationError, ValueError, OSError)):
         return SettingsError(
-            f"{uri} cannot be asked for ({type(error).__name__}): correct the URI, or"
-            " AWS_ENDPOINT_URL_S3."
+            f"{uri} cannot be asked for ({type(error).__name__}): correct the URI,"
+            " AWS_ENDPOINT_URL_S3 or AWS_CA_BUNDLE."
         )
     return SourceUnreachable(
         f"{uri} cannot be fetched ({type(error).__name__}): check the AWS settings."

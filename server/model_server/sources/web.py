@@ -84,6 +84,15 @@ def _checked(uri: str, settings: SourceSettings) -> SplitResult:
     return parts
 
 
+def _token(secret: str) -> str:
+    token = secret.strip()  # a Secret made from a file often ends with a line break
+    if not token.isascii() or not token.isprintable():
+        raise SettingsError(
+            "FETCH_BEARER_TOKEN is malformed: a token is one line of ASCII characters; correct it."
+        )
+    return token
+
+
 class _Bearer(AuthBase):
     def __init__(self, token: str) -> None:
         self._token = token
@@ -101,8 +110,8 @@ class _Client:
         self._uri = uri
         self._settings = settings
         self._origin = _origin(uri)
-        token = settings.fetch_bearer_token
-        self._auth = _Bearer(token.get_secret_value().strip()) if token else None
+        secret = settings.fetch_bearer_token
+        self._auth = _Bearer(_token(secret.get_secret_value())) if secret else None
 
     def fetch(self, name: str, landing: Landing, *, max_bytes: int | None = None) -> Path:
         """Fetch the archive itself, or where the URI is a folder the file `name` in it."""
@@ -130,15 +139,23 @@ class _Client:
             self._settings.fetch_read_timeout_seconds,
         )
         for _ in range(_MAX_REDIRECTS + 1):
-            response = self._session.get(
-                url,
-                # With no `auth`, requests takes what .netrc has for this host.
-                auth=self._auth if _origin(url) == self._origin else None,
-                headers={"Accept-Encoding": "identity"},
-                allow_redirects=False,
-                stream=True,
-                timeout=timeout,
-            )
+            try:
+                response = self._session.get(
+                    url,
+                    # With no `auth`, requests takes what .netrc has for this host.
+                    auth=self._auth if _origin(url) == self._origin else None,
+                    headers={"Accept-Encoding": "identity"},
+                    allow_redirects=False,
+                    stream=True,
+                    timeout=timeout,
+                )
+            except requests.RequestException:
+                raise
+            except OSError as error:  # requests looks for the certificates by itself
+                raise SettingsError(
+                    f"The certificates to trust {shown(url)} by cannot be read: correct the path in"
+                    " REQUESTS_CA_BUNDLE."
+                ) from error
             if not response.is_redirect:
                 return response
             response.close()

@@ -16,7 +16,6 @@ from model_server.errors import SettingsError, SourceInterrupted, SourceUnreacha
 
 _MALFORMED = (
     requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidHeader,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
     urllib3.exceptions.LocationValueError,
@@ -28,7 +27,8 @@ def explained(error: Exception, url: str) -> SettingsError | SourceUnreachable:
     chain = list(_chain(error))
     if any(isinstance(link, _MALFORMED) for link in chain):
         return SettingsError(
-            f"{url} cannot be asked for: the URI or FETCH_BEARER_TOKEN is malformed; correct it."
+            f"{url} cannot be asked for: the URI, or where it is redirected, is malformed; correct"
+            " it."
         )
     untrusted = [link for link in chain if isinstance(link, ssl.SSLCertVerificationError)]
     if untrusted:
