@@ -8,6 +8,7 @@ a counter that only appears with its first event misses that event. docs/server.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import (
@@ -19,8 +20,6 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from model_server.errors import RequestError
 from model_server.model import Identity, Model
@@ -38,6 +37,11 @@ OTHER = "other"
 MIRROR_OUTCOMES = ("sent", "refused", "failed", "dropped")
 _AGREEMENTS = ("agree", "differ")
 _ROUTERS_PROBLEMS = ("not-found", "method-not-allowed", "internal-error")
+
+# A line of the text format that is no comment: its name, and what follows that. Line breaks in
+# label values are escaped, so that no line begins inside of one.
+_SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{| )", re.MULTILINE)
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 class Metrics:
@@ -165,10 +169,20 @@ class Metrics:
         self._mirror_config.labels(content_hash, state).set(1)
 
     def text(self) -> bytes:
-        """Return all samples in Prometheus' text format."""
-        labelled = CollectorRegistry()
-        labelled.register(_Labelled(self._registry, self._labels))
-        return generate_latest(labelled)
+        """Return all samples in Prometheus' text format; safe to call in any thread.
+
+        The model's identity is written into the text: as labels of the metrics it would be looked
+        up at every request, and it is only known once the model is loaded.
+        """
+        identity = ",".join(
+            f'{name}="{value.translate(_ESCAPES)}"' for name, value in self._labels.items()
+        )
+        labelled = f"{{{identity}}} ".encode()
+        more = f"{{{identity},".encode()
+        return _SAMPLE.sub(
+            lambda found: found[1] + (more if found[2] == b"{" else labelled),
+            generate_latest(self._registry),
+        )
 
 
 def _slugs(kind: type[RequestError]) -> Iterator[str]:
@@ -177,26 +191,3 @@ def _slugs(kind: type[RequestError]) -> Iterator[str]:
         yield kind.slug
     for narrower in kind.__subclasses__():
         yield from _slugs(narrower)
-
-
-class _Labelled(Collector):
-    """The samples of a registry, each with the same labels added.
-
-    Labels on the metrics themselves would be looked up at every request, and the model's name is
-    only known once it is loaded.
-    """
-
-    def __init__(self, registry: CollectorRegistry, labels: dict[str, str]) -> None:
-        self._registry = registry
-        self._labels = labels
-
-    def collect(self) -> Iterator[Metric]:
-        for metric in self._registry.collect():
-            metric.samples = [
-                sample._replace(labels={**sample.labels, **self._labels})
-                for sample in metric.samples
-            ]
-            yield metric
-
-    def describe(self) -> list[Metric]:
-        return []

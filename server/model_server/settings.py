@@ -19,6 +19,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from model_server.errors import SettingsError
 
 _Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,253}$")]
+_Name = r"([A-Za-z0-9_-]{1,63}(\.|$))+"
+_IPv6 = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9_.-]+)?"
+_Host = Annotated[str, Field(pattern=rf"^({_Name}|{_IPv6})$")]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -51,7 +54,7 @@ class Settings(BaseSettings):
     log_requests_per_second: int = Field(default=100, ge=0)
     """How many answered, and how many refused, requests are logged. 0: all of them."""
 
-    host: _Text = "0.0.0.0"  # noqa: S104 - a pod's server is reached on the pod's address
+    host: _Host = "0.0.0.0"  # noqa: S104 - a pod's server is reached on the pod's address
     """The address to listen on."""
 
     port: int = Field(default=8000, ge=0, le=65535)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,10 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from model_server.errors import RequestError
+from model_server.loading import load_model
 from model_server.metrics import Metrics
+from model_server.model import Identity
+from model_server.workers import Workers
 from tests.server.artifacts import CLASSES, encode, make_picture
 
 JPEG = {"content": encode(make_picture()), "headers": {"content-type": "image/jpeg"}}
@@ -171,3 +175,17 @@ async def test_batches_are_counted_by_their_size(client: httpx.AsyncClient):
     assert await value(client, "prediction_batch_size_sum") == 4
     assert await value(client, "prediction_batch_size_bucket", le="1.0") == 1
     assert await value(client, "prediction_queue_wait_seconds_count") == 2
+
+
+@pytest.mark.parametrize("text", ["plain", 'a"b\\c', "two\nlines", "hätte{x} 1", "{", "\\"])
+def test_any_name_of_a_model_and_of_a_class_comes_through(text: str, workers: Workers, settings):
+    metrics = Metrics()
+    model = load_model(settings, workers)
+    metrics.identify(replace(model, identity=Identity(text, text, "r")))
+    metrics.classes.labels(text).inc()
+    for family in text_string_to_metric_families(metrics.text().decode()):
+        for sample in family.samples:
+            named = {name: sample.labels[name] for name in IDENTITY}
+            assert named == {"model_name": text, "model_version": text, "revision": "r"}
+            if family.name == "prediction_class" and sample.value:
+                assert sample.labels["class"] == text

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -206,15 +207,19 @@ def mirror(settings: Settings, metrics: Metrics) -> Mirror:
 
 
 @pytest.fixture
-async def client(
-    settings: Settings, workers: Workers, metrics: Metrics, mirror: Mirror
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server whose mirror runs."""
+def app(settings: Settings, workers: Workers, metrics: Metrics, mirror: Mirror) -> FastAPI:
+    """A server that is ready."""
     lifecycle = Lifecycle()
     model = load_model(settings, workers)
     metrics.identify(model)
     lifecycle.loaded(model)
-    transport = httpx.ASGITransport(create_app(settings, lifecycle, workers, metrics, mirror))
+    return create_app(settings, lifecycle, workers, metrics, mirror)
+
+
+@pytest.fixture
+async def client(app: FastAPI, mirror: Mirror) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of it, while its mirror runs."""
+    transport = httpx.ASGITransport(app)
     running = asyncio.create_task(mirror.run())
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         yield client
@@ -286,6 +291,33 @@ async def test_a_copy_has_the_request_and_the_prediction_and_nothing_private(
     }
     assert {**copy.headers, **own} == copy.headers
     assert set(copy.headers) == {*own, "host"}
+
+
+async def test_nothing_is_done_for_a_copy_before_the_answer_is_written(
+    client: httpx.AsyncClient,
+    mirror: Mirror,
+    metrics: Metrics,
+    target: Target,
+    app: FastAPI,
+    configure,
+):
+    await configure(target.url)
+    held: list[float] = []
+
+    async def watched(scope, receive, send) -> None:
+        async def send_watched(message) -> None:
+            await asyncio.sleep(0)
+            held.append(mirror._copies.held_bytes)
+            await send(message)
+
+        await app(scope, receive, send_watched)
+
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(watched), base_url="http://server"
+    ) as watching:
+        await post(watching)
+    assert held == [0, 0], "the answer's start and its body"
+    await until(lambda: outcomes(metrics) == {"sent": 1}, "the copy is sent")
 
 
 async def test_a_copy_of_a_v2_request_names_no_version_and_keeps_its_header(
@@ -367,12 +399,11 @@ async def test_another_revisions_mirror_is_idle_here(
 
 async def shown(metrics: Metrics, content_hash: str, state: str) -> None:
     """Wait until the metrics show this configuration, and no other."""
-    expected = f'mirror_config_info{{hash="{content_hash}",model_name="cats-dogs",'
 
     def there() -> bool:
         lines = metrics.text().decode().splitlines()
         found = [line for line in lines if line.startswith("mirror_config_info{")]
-        return len(found) == 1 and found[0].startswith(expected) and f'state="{state}"' in found[0]
+        return len(found) == 1 and f'hash="{content_hash}",state="{state}"}} 1.0' in found[0]
 
     await until(there, f"state {state}")
 
