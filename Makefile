@@ -40,6 +40,10 @@ fault: $(READY) ## Kill the operator at a sample of its writes, and lose and bre
 test-faults: $(READY) ## The same at every write and for whole minutes (20 minutes)
 	@$(BIN)/python -m tests.fault
 
+.PHONY: test-drain
+test-drain: $(READY) ## End a server 100 times under load and count lost requests (5 minutes)
+	@$(BIN)/python -m tests.drain
+
 .PHONY: e2e
 e2e: $(READY) ## Run the tests that need a whole cluster
 	@$(BIN)/python -m dev.test e2e

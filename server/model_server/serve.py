@@ -125,6 +125,19 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End in good order, with the connections that the kernel made and nobody accepted yet."""
+        loop = asyncio.get_running_loop()
+        for listener in sockets or ():
+            with contextlib.suppress(BlockingIOError):  # there are no more
+                while True:
+                    connection, _ = listener.accept()
+                    await loop.connect_accepted_socket(self._protocol, connection)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> TimedProtocol:
+        return TimedProtocol(self.config, self.server_state, self.lifespan.state)
+
     def cut_off(self) -> None:
         """End every connection now, answered or not."""
         self.force_exit = True

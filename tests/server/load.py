@@ -1,17 +1,16 @@
-"""A client that notices every lost request: no retries, no pool, no hidden reconnects.
+"""One HTTP/1.1 connection that hides nothing: no retries, no pool, no reconnecting.
 
-It speaks HTTP/1.1 over plain streams, so that a refused, reset or unanswered request cannot be
-hidden by a library. Requests are due by the clock. Some workers keep their connection until the
-server says `Connection: close`; others make a fresh one for every request.
+It speaks over a plain socket, so that a refused, reset or unanswered request cannot be hidden by a
+library. The tests of single connections use it, and `tests.drain` makes its clients of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections import Counter
-from dataclasses import dataclass, field
+import select
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -52,6 +51,13 @@ class Connection:
         body = await self._reader.readexactly(int(headers["content-length"]))
         return Answer(int(status_line.split()[1]), body, headers.get("connection") == "close")
 
+    def ended_by_server(self) -> bool:
+        """Whether the server has closed it while it was idle; what clients ask before reuse."""
+        if self._reader.at_eof() or self._reader.exception() is not None:
+            return True
+        sock = self.writer.get_extra_info("socket")
+        return sock.fileno() < 0 or bool(select.select([sock], [], [], 0)[0])
+
     async def wait_closed_by_server(self) -> None:
         async with asyncio.timeout(ANSWER_SECONDS):
             assert await self._reader.read() == b""
@@ -73,56 +79,24 @@ class Connection:
         await self.close()
 
 
-def request_head(length: int) -> bytes:
+def request_head(length: int, content_type: str = "image/jpeg") -> bytes:
     return (
-        b"POST /predict HTTP/1.1\r\nHost: server\r\nContent-Type: image/jpeg\r\n"
-        b"Content-Length: %d\r\n\r\n" % length
-    )
+        "POST /predict HTTP/1.1\r\nHost: server\r\n"
+        f"Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
 
 
-@dataclass
-class Load:
-    """Requests by the clock to `target`, which may be changed while it runs."""
+def request(body: bytes, content_type: str = "image/jpeg") -> bytes:
+    return request_head(len(body), content_type) + body
 
-    target: Address
-    body: bytes
-    interval_seconds: float = 0.02
-    answered: Counter[str] = field(default_factory=Counter)
-    """Good answers by the version that gave them."""
-    failures: list[str] = field(default_factory=list)
-    stopped: bool = False
 
-    async def run(self, *, kept_alive: int, fresh: int) -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(kept_alive):
-                group.create_task(self._worker(keeps=True))
-            for _ in range(fresh):
-                group.create_task(self._worker(keeps=False))
+BOUNDARY = "a-boundary-that-no-picture-has"
+FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
-    async def _worker(self, *, keeps: bool) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        connection: Connection | None = None
-        while not self.stopped:
-            due += self.interval_seconds
-            try:
-                if connection is None:
-                    connection = await Connection.to(self.target)
-                answer = await connection.post(self.body)
-                closing = answer.closing
-                self._count(answer)
-            except (OSError, asyncio.IncompleteReadError) as error:  # a timeout is an OSError
-                self.failures.append(repr(error))
-                closing = True
-            if connection is not None and (closing or not keeps):
-                await connection.close()
-                connection = None
-            await asyncio.sleep(max(0.0, due - loop.time()))
-        if connection is not None:
-            await connection.close()
 
-    def _count(self, answer: Answer) -> None:
-        if answer.status == 200:
-            self.answered[json.loads(answer.body)["model"]["version"]] += 1
-        else:
-            self.failures.append(f"status {answer.status}")
+def form(pictures: Sequence[bytes], content_type: str = "image/jpeg") -> bytes:
+    """The body of a form with these pictures, in their order."""
+    disposition = 'Content-Disposition: form-data; name="file"; filename="picture"'
+    head = f"--{BOUNDARY}\r\n{disposition}\r\nContent-Type: {content_type}\r\n\r\n".encode()
+    parts = b"".join(head + picture + b"\r\n" for picture in pictures)
+    return parts + f"--{BOUNDARY}--\r\n".encode()

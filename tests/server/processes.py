@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 
 import httpx
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
@@ -63,7 +64,7 @@ class ServerProcess:
         assert found, f"the process ended without logging {name!r}: {self._log.read_text()}"
         return found[0]
 
-    @property
+    @functools.cached_property
     def port(self) -> int:
         """The port it listens on, waited for."""
         return int(self.event("listening")["port"])

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import httpx
 
+from tests.drain.campaign import Outcome, Plan, play
+from tests.drain.clients import HABITS
 from tests.server.artifacts import encode, make_artifact, make_picture, make_state
-from tests.server.load import Connection, Load, request_head
+from tests.server.load import Connection, request, request_head
 from tests.server.processes import DEADLINE_SECONDS, ServerProcess
 
 Start = Callable[..., ServerProcess]
@@ -35,41 +37,50 @@ def refuses_connections(server: ServerProcess) -> bool:
     return False
 
 
-async def switch_under_load(start_server: Start, *, drain_seconds: float) -> Load:
-    """End one server under load; the clients are sent to another half a second later.
-
-    That is what Kubernetes does: a pod is told to end while the nodes still send it connections.
-    """
-    old = start_server(model_version=1, drain_seconds=drain_seconds)
-    new = start_server(model_version=2).wait_ready()
-    old.wait_ready()
-    load = Load(("127.0.0.1", old.port), JPEG)
-    running = asyncio.create_task(load.run(kept_alive=4, fresh=2))
-    await until(lambda: load.answered["1"] + len(load.failures) > 50, "load on the old server")
-    old.signal(signal.SIGTERM)
-    before = load.answered["1"] + len(load.failures)
-    await until(
-        lambda: load.answered["1"] + len(load.failures) > before + 50, "load while draining"
+async def sample(artifact: Path, folder: Path, *, terminations: int, drain_off: bool) -> Outcome:
+    """What `make test-drain` plays, a few times."""
+    return await play(
+        Plan(
+            artifact=artifact,
+            folder=folder,
+            terminations=terminations,
+            seed=4,
+            drain_seconds=1,
+            drain_off=drain_off,
+        )
     )
-    load.target = ("127.0.0.1", new.port)
-    assert await asyncio.to_thread(old.wait) == 0
-    after = load.answered["2"]
-    await until(lambda: load.answered["2"] > after + 50, "load on the new server")
-    load.stopped = True
-    await running
-    return load
 
 
-async def test_a_drain_under_load_loses_no_request(start_server: Start):
-    load = await switch_under_load(start_server, drain_seconds=2)
-    assert load.failures == []
-    assert load.answered["1"] > 100
-    assert load.answered["2"] > 50
+async def test_a_drain_under_load_loses_no_request(artifact: Path, tmp_path: Path):
+    outcome = await sample(artifact, tmp_path, terminations=2, drain_off=False)
+    assert outcome.ledger.losses == []
+    assert outcome.bad_ends == []
+    assert len(outcome.exits) == 2
+    assert outcome.ledger.requests == outcome.ledger.answered.total()
+    assert set(outcome.ledger.by_client) == {habit.name for habit in HABITS}
 
 
-async def test_without_the_drain_the_same_client_sees_losses(start_server: Start):
-    load = await switch_under_load(start_server, drain_seconds=0)
-    assert load.failures
+async def test_without_the_drain_the_same_clients_see_losses(artifact: Path, tmp_path: Path):
+    outcome = await sample(artifact, tmp_path, terminations=1, drain_off=True)
+    assert outcome.ledger.losses
+    assert outcome.bad_ends == []
+
+
+async def test_requests_sent_at_once_are_all_answered_before_the_connection_is_closed(
+    start_server: Start,
+):
+    server = start_server(drain_seconds=60).wait_ready()
+    async with await Connection.to(("127.0.0.1", server.port)) as connection:
+        server.signal(signal.SIGTERM)
+        server.event("draining")
+        connection.writer.write(request(JPEG) * 3)
+        answers = [await connection.answer() for _ in range(3)]
+        assert [(answer.status, answer.closing) for answer in answers] == [
+            (200, False),
+            (200, False),
+            (200, True),
+        ]
+        await connection.wait_closed_by_server()
 
 
 async def test_while_draining_an_idle_connection_is_answered_and_told_to_close(

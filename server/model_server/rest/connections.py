@@ -2,36 +2,91 @@
 
 A connection is never closed under a client that may be sending: it is told `Connection: close`
 with an answer, either because the process is ending or because the connection has lived long
-enough. `serve` gives uvicorn the protocol, `app` puts the middleware around the routes.
+enough. Only what was idle is closed without an answer, and never over bytes that have arrived.
+`serve` gives uvicorn the protocol, `app` puts the middleware around the routes.
 """
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
+import termios
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from model_server.lifecycle import Lifecycle
 
-_CONNECTED_AT = "connected_at"
+_CONNECTION = "connection"
+_FIRST_REQUEST_SECONDS = 1.0
+"""How long a connection that is new when the process ends has for its first request."""
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which also remembers when its connection was made."""
+    """uvicorn's HTTP protocol, which knows its connection's age and what is still to be read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the connection's clock; one that never sends anything is closed as an idle one."""
         super().connection_made(transport)
         self._connected_at = self.loop.time()
+        self._used = False
+        self._head_begun = False
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return self.loop.time() - self._connected_at
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the client has already sent another request behind the one being answered."""
+        return bool(self.pipeline) or (not self.cycle.more_body and self._has_unread())
+
     def on_message_begin(self) -> None:
-        """Give the request the time of its connection."""
+        """Give the request its connection."""
         super().on_message_begin()
-        self.scope["state"][_CONNECTED_AT] = self._connected_at
+        self._used = self._head_begun = True
+        self.scope["state"][_CONNECTION] = self
+
+    def on_headers_complete(self) -> None:
+        """From here on there is a request to answer."""
+        self._head_begun = False
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the last request, which holds this connection."""
+        super().connection_lost(exc)
+        if self._used:
+            self.scope["state"].pop(_CONNECTION, None)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, unless a request has arrived that is not read yet."""
+        if not self._has_unread():
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """Close an idle connection; leave the others to their last answer.
+
+        uvicorn calls it when listening has ended. A connection that was just made, or whose next
+        request has begun to arrive, is not idle.
+        """
+        new = not self._used and self.age < _FIRST_REQUEST_SECONDS
+        if new or self._head_begun or self._has_unread():
+            self.loop.call_later(_FIRST_REQUEST_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
+
+    def _has_unread(self) -> bool:
+        """Whether the kernel holds bytes that the event loop has not come round to."""
+        if self.transport.is_closing():
+            return False
+        count = array.array("i", [0])
+        fcntl.ioctl(self.transport.get_extra_info("socket"), termios.FIONREAD, count)
+        return count[0] > 0
 
 
 class ConnectionLife:
@@ -56,10 +111,8 @@ class ConnectionLife:
         await self._app(scope, receive, send_last)
 
     def _is_last(self, scope: Scope) -> bool:
-        if self._lifecycle.ending:
-            return True
-        connected_at = scope.get("state", {}).get(_CONNECTED_AT)
-        if connected_at is None:
-            return False
-        age: float = asyncio.get_running_loop().time() - connected_at
-        return age >= self._max_age_seconds
+        connection: TimedProtocol | None = scope.get("state", {}).get(_CONNECTION)
+        if connection is None:
+            return self._lifecycle.ending
+        over = self._lifecycle.ending or connection.age >= self._max_age_seconds
+        return over and not connection.has_more
