@@ -10,6 +10,7 @@ channels first.
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from io import BytesIO
 from typing import TypeAlias
@@ -26,6 +27,10 @@ _SCALE = np.float32(1 / 255)
 FloatArray: TypeAlias = NDArray[np.float32]
 
 Image.MAX_IMAGE_PIXELS = None  # decode() has a limit of its own, which answers instead of warning
+
+# A damaged EXIF block is passed over. Pillow would also print a line for each kind of damage, which
+# is no JSON, and which says nothing of whose picture it was.
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 # What Pillow's decoders raise on corrupt bytes; they document no common base.
 _DECODING_ERRORS = (

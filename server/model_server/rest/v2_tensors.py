@@ -45,7 +45,7 @@ def read_input(tensor: dict[str, Any], binary: bytes, limits: Limits) -> Images 
 
     """
     name = tensor.get("name")
-    if name not in {IMAGE, INPUT}:
+    if not isinstance(name, str) or name not in DATATYPES:
         raise InvalidRequest(
             f"The input's name is {shown(name) if isinstance(name, str) else kind_of(name)}: send"
             f" `{IMAGE}` (BYTES, encoded pictures) or `{INPUT}` (FP32, a normalised tensor)."
