@@ -51,12 +51,11 @@ class Plan:
 
     @property
     def settings(self) -> dict[str, object]:
-        """The pods' environment; connections end in normal life too, by age and when idle."""
+        """The pods' environment; connections end in normal life too, by age."""
         return {
             "drain_seconds": self.drain,
             "request_timeout_seconds": self.request_timeout_seconds,
             "connection_max_age_seconds": 4,
-            "keep_alive_seconds": 2,
         }
 
     @property

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import fcntl
+import os
+import socket
 import termios
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -66,7 +69,7 @@ class TimedProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, unless a request has arrived that is not read yet."""
         if not self._has_unread():
-            super().timeout_keep_alive_handler()
+            self._close_idle()
 
     def shutdown(self) -> None:
         """Close an idle connection; leave the others to their last answer.
@@ -77,8 +80,22 @@ class TimedProtocol(HttpToolsProtocol):
         new = not self._used and self.age < _FIRST_REQUEST_SECONDS
         if new or self._head_begun or self._has_unread():
             self.loop.call_later(_FIRST_REQUEST_SECONDS, super().shutdown)
+        elif self.cycle is None or self.cycle.response_complete:
+            self._close_idle()
         else:
             super().shutdown()
+
+    def _close_idle(self) -> None:
+        """Close in this very moment: the loop would only do so after all else that it has to do.
+
+        A client that has its next request ready then learns of the end before it sends it.
+        """
+        if self.transport.is_closing():
+            return
+        number = os.dup(self.transport.get_extra_info("socket").fileno())
+        with contextlib.suppress(OSError), socket.socket(fileno=number) as connection:
+            connection.shutdown(socket.SHUT_RDWR)  # fails where the client has closed it already
+        self.transport.close()
 
     def _has_unread(self) -> bool:
         """Whether the kernel holds bytes that the event loop has not come round to."""
