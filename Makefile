@@ -60,12 +60,14 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 .PHONY: generate
-generate: $(READY) ## Write the generated files (CRD, the chart's copy)
+generate: $(READY) ## Write the generated files (CRD, the chart's copy, golden tensors)
 	@$(BIN)/python -m dev.generate
+	@$(BIN)/python -m tests.contract.golden
 
 .PHONY: verify
 verify: $(READY) ## Prove that every generated file is fresh
 	@$(BIN)/python -m dev.generate --check
+	@$(BIN)/python -m tests.contract.golden --check
 
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies within pyproject.toml (UPGRADE=1: newest; CHECK=1)

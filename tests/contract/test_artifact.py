@@ -1,24 +1,20 @@
-"""What training writes is what the server reads: digest, weights, preprocessing, bit by bit."""
+"""What training writes is what the server reads: digest, weights and logits, bit by bit."""
 
 from __future__ import annotations
 
-import io
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import model_server.artifact as served
 import model_training.artifact as trained
 from model_server.architectures import SimpleCNN as ServedCNN
 from model_server.artifact import Input
-from model_server.preprocessing import Preprocessor, decode
 from model_server.torch_engine import TorchEngine
 from model_server.weights import load_network
-from model_training.data import evaluation_transform
 from model_training.manifest import Architecture, Description, InputSpec
 from model_training.model import SimpleCNN as TrainedCNN
 
@@ -83,43 +79,3 @@ def test_the_servers_probabilities_are_the_softmax_of_the_trained_networks_logit
     with torch.inference_mode():
         expected = trained_network(batch).softmax(1).numpy()
     assert np.allclose(engine.predict(batch.numpy()), expected, rtol=0, atol=1e-6)
-
-
-def pictures() -> dict[str, bytes]:
-    rng = np.random.default_rng(5)
-
-    def noise(*shape: int) -> Image.Image:
-        return Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
-
-    def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
-        buffer = io.BytesIO()
-        picture.save(buffer, kind, **options)
-        return buffer.getvalue()
-
-    exif = Image.Exif()
-    exif[0x0112] = 8
-    return {
-        "a large JPEG": saved(noise(333, 500, 3), "JPEG", quality=90),
-        "a small PNG": saved(noise(9, 7, 3), "PNG"),
-        "a PNG of the exact size": saved(noise(40, 48, 3), "PNG"),
-        "a WebP": saved(noise(64, 64, 3), "WEBP", quality=80),
-        "a greyscale JPEG": saved(noise(50, 60), "JPEG"),
-        "a PNG with transparency": saved(noise(50, 60, 4), "PNG"),
-        "a CMYK JPEG": saved(noise(50, 60, 3).convert("CMYK"), "JPEG"),
-        "a palette PNG": saved(noise(50, 60, 3).convert("P"), "PNG", transparency=b"\x00\x80"),
-        "a JPEG turned by EXIF": saved(noise(50, 60, 3), "JPEG", exif=exif),
-    }
-
-
-@pytest.mark.filterwarnings("ignore:Palette images with Transparency:UserWarning")
-@pytest.mark.parametrize("name", pictures())
-def test_a_picture_is_the_same_input_in_training_and_in_serving_pixel_by_pixel(name: str):
-    content = pictures()[name]
-    spec = Input(height=40, width=48, mean=MEAN, std=STD)
-    serving = Preprocessor(spec)(decode(content, max_pixels=10**6))
-    with Image.open(io.BytesIO(content)) as picture:
-        training = evaluation_transform(
-            picture, InputSpec(height=40, width=48, mean=MEAN, std=STD)
-        ).numpy()
-    assert serving.dtype == training.dtype == np.float32
-    assert np.array_equal(serving, training)
