@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     """The largest picture that is decoded, in pixels (width x height), by its header."""
 
     max_images_per_request: int = Field(default=32, ge=1)
-    """How many pictures one form may hold."""
+    """How many pictures one request may hold."""
 
     queue_size: int = Field(default=32, ge=0)
     """How many requests may wait for an inference thread; one more is answered 503."""

@@ -129,3 +129,34 @@ async def test_the_schema_is_of_a_version_that_the_packaged_docs_page_reads(
     script = (await client.get("/docs/assets/swagger-ui-bundle.js")).text
     assert schema["openapi"].startswith("3.0.")
     assert '"3.0."' in script
+
+
+V2_READY = ("/v2/health/ready", "/v2/models/cats-dogs/ready")
+
+
+async def test_the_protocols_probes_say_what_ready_and_health_say(
+    client: httpx.AsyncClient, lifecycle: Lifecycle
+):
+    for path in V2_READY:
+        answer = (await client.get(path)).json()
+        assert answer["ready"] is True
+    lifecycle.end(drain=True)
+    for path in V2_READY:
+        response = await client.get(path)
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+        assert "draining" in response.json()["error"]
+    assert (await client.get("/v2/health/live")).json() == {"live": True}
+    assert (await client.get("/v2/models/cats-dogs")).status_code == 200
+
+
+async def test_while_the_model_loads_the_protocol_names_the_server_and_no_model(
+    loading_client: httpx.AsyncClient,
+):
+    assert "binary_tensor_data" in (await loading_client.get("/v2")).json()["extensions"]
+    assert (await loading_client.get("/v2/health/live")).status_code == 200
+    for path in (*V2_READY, "/v2/models/cats-dogs"):
+        response = await loading_client.get(path)
+        assert response.status_code == 503
+        assert "still being verified" in response.json()["error"]
+    infer = await loading_client.post("/v2/models/cats-dogs/infer", json={})
+    assert infer.status_code == 503

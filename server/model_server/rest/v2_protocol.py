@@ -102,7 +102,7 @@ def write_answer(
         **({} if request.id is None else {"id": request.id}),
         "outputs": tensors,
     }
-    header = json.dumps(content, allow_nan=False).encode()
+    header = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
     return Body(header + b"".join(binary), len(header) if binary else None)
 
 
