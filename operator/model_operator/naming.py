@@ -24,6 +24,15 @@ REVISION_LABEL = f"{api.GROUP}/revision"
 MANAGED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
 
 
+def mirror_config_map(name: str) -> str:
+    """The name of the ConfigMap by which a resource's servers mirror requests.
+
+    >>> mirror_config_map("cats-dogs")
+    'cats-dogs-mirror'
+    """
+    return f"{name}-mirror"
+
+
 def revision_child(name: str, revision: str) -> str:
     """The name of a revision's Deployment and ControllerRevision.
 

@@ -25,6 +25,8 @@ LAST_WORDS = "FallbackToLogsOnError"
 """A container that dies without a termination message leaves the end of its log as one."""
 MODEL_VOLUME = "/models"
 MODEL_PATH = f"{MODEL_VOLUME}/model"
+MIRROR_VOLUME = "/mirror"
+MIRROR_CONFIG = f"{MIRROR_VOLUME}/mirror.json"
 
 
 def owner_reference(resource: Resource) -> Body:
@@ -74,6 +76,7 @@ def pod_template(
             "volumes": [
                 {"name": "models", "emptyDir": {}},
                 {"name": "tmp", "emptyDir": {}},
+                _mirror_volume(resource.name),
                 *(server.volumes or ()),
             ],
             "terminationGracePeriodSeconds": drain + REQUEST_TIMEOUT_SECONDS + EXIT_MARGIN_SECONDS,
@@ -138,6 +141,7 @@ def _server_container(
         "PORT": str(SERVER_PORT),
         "DRAIN_SECONDS": str(drain),
         "REQUEST_TIMEOUT_SECONDS": str(REQUEST_TIMEOUT_SECONDS),
+        "MIRROR_CONFIG": MIRROR_CONFIG,
     }
     return {
         "name": "server",
@@ -149,7 +153,11 @@ def _server_container(
         "envFrom": server.env_from,
         "ports": [{"name": "http", "containerPort": SERVER_PORT, "protocol": "TCP"}],
         "resources": server.resources,
-        "volumeMounts": [*_mounts(read_only=True), *(server.volume_mounts or ())],
+        "volumeMounts": [
+            *_mounts(read_only=True),
+            {"name": "mirror", "mountPath": MIRROR_VOLUME, "readOnly": True},
+            *(server.volume_mounts or ()),
+        ],
         "terminationMessagePolicy": LAST_WORDS,
         # Every second until it is ready; then seldom enough not to disturb.
         "startupProbe": _probe("/ready", period=1, failures=START_SECONDS),
@@ -164,6 +172,16 @@ def _mounts(*, read_only: bool) -> list[Body]:
         {"name": "models", "mountPath": MODEL_VOLUME, "readOnly": read_only or None},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod's own
     ]
+
+
+def _mirror_volume(name: str) -> Body:
+    """Any revision may have to mirror its requests to a later one, and its template is frozen: so
+    each mounts the ConfigMap, which need not exist.
+    """
+    return {
+        "name": "mirror",
+        "configMap": {"name": naming.mirror_config_map(name), "optional": True},
+    }
 
 
 def _probe(path: str, *, period: int, failures: int) -> Body:

@@ -67,7 +67,18 @@ def test_a_pod_runs_as_nobody_in_particular_and_holds_no_token():
     assert spec["automountServiceAccountToken"] is False
     assert spec["enableServiceLinks"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-    assert [set(volume) for volume in spec["volumes"]] == [{"name", "emptyDir"}] * 2
+    kinds = {kind for volume in spec["volumes"] for kind in volume if kind != "name"}
+    assert kinds == {"emptyDir", "configMap"}
+
+
+def test_every_pod_can_mirror_without_a_restart_once_there_is_a_config_map():
+    spec = template(make_model_deployment("cats"))["spec"]
+    (volume,) = (v for v in spec["volumes"] if v["name"] == "mirror")
+    assert volume["configMap"] == {"name": "cats-mirror", "optional": True}
+    server = containers(template(make_model_deployment("cats")))["server"]
+    (mount,) = (m for m in server["volumeMounts"] if m["name"] == "mirror")
+    (variable,) = (e for e in server["env"] if e["name"] == "MIRROR_CONFIG")
+    assert variable["value"] == f"{mount['mountPath']}/mirror.json"
 
 
 def test_only_the_fetching_container_may_write_the_model_and_sees_credentials():

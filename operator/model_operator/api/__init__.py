@@ -20,7 +20,12 @@ from model_operator.api.base import (
 )
 from model_operator.api.durations import parse_duration
 from model_operator.api.model import ModelSource
-from model_operator.api.server import RESERVED_ENVIRONMENT, RESERVED_VOLUMES, ServerSpec
+from model_operator.api.server import (
+    RESERVED_ENVIRONMENT,
+    RESERVED_PATHS,
+    RESERVED_VOLUMES,
+    ServerSpec,
+)
 from model_operator.api.spec import Autoscaling, ModelDeploymentSpec
 from model_operator.api.status import (
     ActionStatus,
@@ -55,6 +60,7 @@ __all__ = [
     "NAME_MAX_LENGTH",
     "PLURAL",
     "RESERVED_ENVIRONMENT",
+    "RESERVED_PATHS",
     "RESERVED_VOLUMES",
     "VERSION",
     "ActionStatus",

@@ -17,13 +17,16 @@ from model_operator.api.base import ApiType, Label, Needs, PodFragment, SecretRe
 RESERVED_ENVIRONMENT = frozenset(
     {
         *("MODEL_PATH", "MODEL_SHA256", "MODEL_NAME", "MODEL_VERSION", "REVISION", "PORT"),
-        *("DRAIN_SECONDS", "REQUEST_TIMEOUT_SECONDS"),
+        *("DRAIN_SECONDS", "REQUEST_TIMEOUT_SECONDS", "MIRROR_CONFIG"),
     }
 )
 """Variables of the server that the operator sets itself."""
 
-RESERVED_VOLUMES = frozenset({"models", "tmp"})
+RESERVED_VOLUMES = frozenset({"mirror", "models", "tmp"})
 """Volumes of the pods that the operator adds itself, each mounted under its own name below /."""
+
+RESERVED_PATHS = tuple(f"/{name}" for name in sorted(RESERVED_VOLUMES))
+"""Where those are mounted."""
 
 EnvVar = Annotated[PodFragment, Needs("name", "The variable's name.", 256)]
 Volume = Annotated[PodFragment, Needs("name", "The name that volumeMounts call it by.", 63)]
@@ -92,14 +95,15 @@ class ServerSpec(ApiType):
     volumes: list[Volume] | None = Field(
         default=None,
         max_length=64,
-        description="More volumes of the pods (Volume). Names must differ; models and tmp are "
-        "taken.",
+        description="More volumes of the pods (Volume). Names must differ; "
+        f"{', '.join(sorted(RESERVED_VOLUMES))} are taken.",
     )
     volume_mounts: list[VolumeMount] | None = Field(
         default=None,
         max_length=64,
         description="Where those volumes are mounted in the server container (VolumeMount). "
-        "Nothing may be mounted at or below /models or /tmp, which are the operator's.",
+        f"Nothing may be mounted at or below {', '.join(RESERVED_PATHS)}, which are "
+        "the operator's.",
     )
     pod_labels: dict[str, Label] | None = Field(
         default=None,

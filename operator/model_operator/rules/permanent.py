@@ -78,9 +78,8 @@ def _is_free_label(key: str) -> bool:
 
 
 def _is_free_path(mount: Mapping[str, Any]) -> bool:
-    reserved = [f"/{name}" for name in api.RESERVED_VOLUMES]
     path = mount["mountPath"]
-    return not any(path == taken or path.startswith(f"{taken}/") for taken in reserved)
+    return not any(path == taken or path.startswith(f"{taken}/") for taken in api.RESERVED_PATHS)
 
 
 def _mounts_are_of_volumes(server: Mapping[str, Any]) -> bool:
@@ -193,7 +192,8 @@ SERVER = (
     Rule(
         "spec.server.volumes[]",
         f"!(self.name in [{_listed(api.RESERVED_VOLUMES)}])",
-        "the names models and tmp are taken by the operator's own volumes: choose another",
+        f"{', '.join(sorted(api.RESERVED_VOLUMES))} are the names of the operator's own volumes: "
+        "these are taken, choose another",
         lambda volume: volume["name"] not in api.RESERVED_VOLUMES,
     ),
     Rule(
@@ -215,10 +215,10 @@ SERVER = (
     Rule(
         "spec.server.volumeMounts[]",
         " && ".join(
-            f"self.mountPath != '/{name}' && !self.mountPath.startsWith('/{name}/')"
-            for name in sorted(api.RESERVED_VOLUMES)
+            f"self.mountPath != '{taken}' && !self.mountPath.startsWith('{taken}/')"
+            for taken in api.RESERVED_PATHS
         ),
-        "/models and /tmp are the operator's own: mount at another path",
+        f"{', '.join(api.RESERVED_PATHS)} are the operator's own: mount at another path",
         _is_free_path,
     ),
     Rule(

@@ -188,7 +188,7 @@ SERVING = (
         "spec.server.volumes[]",
         "taken",
         (PLAIN, volumes("data", "model")),
-        (volumes("models"), volumes("data", "tmp")),
+        (volumes("models"), volumes("mirror"), volumes("data", "tmp")),
     ),
     Examples(
         "spec.server.volumes",
@@ -214,7 +214,10 @@ SERVING = (
         "spec.server.volumeMounts[]",
         "operator's own",
         (mounted("/model", "/modelsx", "/tmp2", "/data/tmp", "/data/models/tmp"),),
-        (mounted("/models"), mounted("/models/mine"), mounted("/data", "/tmp"), mounted("/tmp/a")),
+        (
+            *(mounted("/models"), mounted("/models/mine"), mounted("/data", "/tmp")),
+            *(mounted("/tmp/a"), mounted("/mirror")),
+        ),
     ),
     Examples(
         "spec.server.volumeMounts",
