@@ -8,27 +8,24 @@ import json
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import structlog
 from fastapi import FastAPI
-from hypothesis import given
-from hypothesis import strategies as st
+from starlette.responses import Response
 
 from model_server.app import create_app
 from model_server.lifecycle import Lifecycle
 from model_server.loading import load_model
 from model_server.metrics import MIRROR_OUTCOMES, Metrics
 from model_server.mirror import sender, wire
-from model_server.mirror.config import MirrorConfigRefused, Reading, look, parse
-from model_server.mirror.copies import Copies, Copy
+from model_server.mirror.config import Reading, look
+from model_server.mirror.copies import Copy
 from model_server.mirror.sender import Mirror
-from model_server.mirror.share import Share
+from model_server.rest.telemetry import Telemetry
 from model_server.settings import Settings
 from model_server.workers import Workers
 from tests.server.artifacts import encode, make_picture
@@ -37,7 +34,6 @@ from tests.server.test_metrics import value
 
 JPEG = encode(make_picture())
 IMAGE = {"content-type": "image/jpeg"}
-GOOD = {"target": "http://shadow.vision.svc:8000", "percent": 30, "sourceRevision": "9c1b4d2e07"}
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -49,117 +45,6 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 
 def make_copy(body: bytes = b"", labels: tuple[str, ...] = ("cat",)) -> Copy:
     return Copy("/predict", body, "image/jpeg", None, "id", None, labels)
-
-
-# The configuration
-
-
-@pytest.mark.parametrize("target", ["http://10.0.0.1:80", "http://[fd00::1]:8000", "http://a.b:1"])
-def test_a_good_configuration_is_read(target: str):
-    config = parse(json.dumps({**GOOD, "target": target}).encode())
-    assert (config.target, config.percent, config.source_revision) == (target, 30, "9c1b4d2e07")
-
-
-@pytest.mark.parametrize(
-    ("content", "named"),
-    [
-        (b"", "json"),
-        (b"[]", "object"),
-        (b"\xff", "json"),
-        (b'{"percent": 1, "sourceRevision": "a"}', "target"),
-        ({**GOOD, "target": "https://shadow:8000"}, "target"),
-        ({**GOOD, "target": "http://shadow"}, "target"),
-        ({**GOOD, "target": "http://shadow:8000/"}, "target"),
-        ({**GOOD, "target": "http://user:word@shadow:8000"}, "target"),
-        ({**GOOD, "target": "http://shadow:8000\n"}, "target"),
-        ({**GOOD, "target": "http://shadow:99999"}, "target"),
-        ({**GOOD, "percent": 101}, "percent"),
-        ({**GOOD, "percent": -1}, "percent"),
-        ({**GOOD, "percent": 1.5}, "percent"),
-        ({**GOOD, "percent": "30"}, "percent"),
-        ({**GOOD, "percent": True}, "percent"),
-        ({**GOOD, "sourceRevision": ""}, "sourceRevision"),
-        ({**GOOD, "sourceRevision": "a b"}, "sourceRevision"),
-        ({**GOOD, "retries": 3}, "retries"),
-    ],
-)
-def test_a_wrong_configuration_is_refused_by_what_is_wrong(
-    content: bytes | dict[str, Any], named: str
-):
-    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-    with pytest.raises(MirrorConfigRefused, match=f"(?i){named}"):
-        parse(raw)
-
-
-def test_a_look_tells_no_file_from_one_that_cannot_be_read(tmp_path: Path):
-    path = tmp_path / "mirror.json"
-    assert look(path).state("any") == "absent"
-    os.mkfifo(path)
-    assert look(path).state("any") == "refused"
-    path.unlink()
-    path.mkdir()
-    assert look(path).state("any") == "refused"
-    path.rmdir()
-    path.write_bytes(b" " * 70_000)
-    assert look(path).state("any") == "refused"
-    path.write_text(json.dumps(GOOD))
-    assert look(path).state("9c1b4d2e07") == "active"
-    assert look(path).state("another") == "idle"
-    assert look(path).content_hash == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-# The share and the queue
-
-
-@given(percent=st.integers(0, 100), skipped=st.integers(0, 300))
-def test_of_any_hundred_requests_in_a_row_exactly_the_percentage_is_taken(
-    percent: int, skipped: int
-):
-    share = Share(percent)
-    for _ in range(skipped):
-        share.take()
-    assert sum(share.take() for _ in range(100)) == percent
-
-
-@given(
-    max_count=st.integers(1, 5),
-    max_bytes=st.integers(1, 100),
-    steps=st.lists(
-        st.one_of(st.binary(max_size=60), st.sampled_from(["get", "release", "clear"])),
-        max_size=60,
-    ),
-)
-def test_the_queue_never_holds_more_than_it_may(
-    max_count: int, max_bytes: int, steps: list[bytes | str]
-):
-    async def play() -> None:
-        copies = Copies(max_count=max_count, max_bytes=max_bytes)
-        waiting: deque[Copy] = deque()
-        under_way: list[Copy] = []
-        for step in steps:
-            if isinstance(step, bytes):
-                copy = make_copy(step)
-                held = sum(len(other.body) for other in [*waiting, *under_way])
-                fits = len(waiting) < max_count and held + len(step) <= max_bytes
-                assert copies.put(copy) == fits
-                if fits:
-                    waiting.append(copy)
-            elif step == "get" and waiting:
-                assert await copies.get() is waiting[0]
-                under_way.append(waiting.popleft())
-            elif step == "release" and under_way:
-                copies.release(under_way.pop())
-            elif step == "clear":
-                assert copies.clear() == len(waiting)
-                waiting.clear()
-            assert copies.waiting == len(waiting) <= max_count
-            held = sum(len(other.body) for other in [*waiting, *under_way])
-            assert copies.held_bytes == held <= max_bytes
-
-    asyncio.run(play())
-
-
-# The whole way, from a client's request to the target
 
 
 @pytest.fixture
@@ -320,6 +205,23 @@ async def test_nothing_is_done_for_a_copy_before_the_answer_is_written(
     await until(lambda: outcomes(metrics) == {"sent": 1}, "the copy is sent")
 
 
+@pytest.mark.parametrize(("status", "followed"), [(200, True), (400, False), (500, False)])
+async def test_what_follows_an_answer_is_only_done_for_a_good_one(
+    metrics: Metrics, status: int, *, followed: bool
+):
+    done: list[bool] = []
+
+    async def routes(scope, receive, send) -> None:
+        scope["state"]["after_answer"].append(lambda: done.append(True))
+        await Response(status_code=status)(scope, receive, send)
+
+    telemetry = Telemetry(routes, metrics, Lifecycle(), paths=(), log_lines_per_second=0)
+    transport = httpx.ASGITransport(telemetry)
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        assert (await client.get("/")).status_code == status
+    assert done == [True] * followed
+
+
 async def test_a_copy_of_a_v2_request_names_no_version_and_keeps_its_header(
     client: httpx.AsyncClient, target: Target, metrics: Metrics, configure
 ):
@@ -454,20 +356,30 @@ async def test_labels_that_fit_no_header_are_dropped(
     assert target.received == []
 
 
-async def test_no_copy_goes_out_on_an_old_connection(
-    client: httpx.AsyncClient,
-    target: Target,
-    metrics: Metrics,
-    configure,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    assert sender._CONNECTION_SECONDS <= 15
-    monkeypatch.setattr(sender, "_CONNECTION_SECONDS", 0.0)
-    await configure(target.url)
-    for count in range(1, 21):
-        await post(client)
-        await until(lambda count=count: outcomes(metrics) == {"sent": count}, "the copy is sent")
-    assert len({copy.connection for copy in target.received}) == 20
+class TestOneSender:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"mirror_concurrency": 1})
+
+    async def test_connections_are_used_again_but_not_for_long(
+        self,
+        client: httpx.AsyncClient,
+        target: Target,
+        configure,
+        monkeypatch: pytest.MonkeyPatch,
+    ):
+        assert sender._CONNECTION_SECONDS <= 15
+        monkeypatch.setattr(sender, "_CONNECTION_SECONDS", 0.3)
+        await configure(target.url)
+
+        def connections() -> int:
+            return len({copy.connection for copy in target.received})
+
+        deadline = time.monotonic() + 10
+        while connections() < 3:
+            await post(client)
+            assert time.monotonic() < deadline, "not in time: a third connection"
+        assert len(target.received) > connections()
 
 
 class TestSlowTarget:

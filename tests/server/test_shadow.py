@@ -88,6 +88,10 @@ async def test_an_unmirrored_request_is_not_compared(client: httpx.AsyncClient):
         {wire.REVISION_HEADER: "stable", wire.PREDICTIONS_HEADER: "not base64!"},
         {
             wire.REVISION_HEADER: "stable",
+            wire.PREDICTIONS_HEADER: "!" + wire.encode(("cat", "cat", "cat")),
+        },
+        {
+            wire.REVISION_HEADER: "stable",
             wire.PREDICTIONS_HEADER: base64.b64encode(json.dumps([1, 2, 3]).encode()).decode(),
         },
         {
