@@ -23,8 +23,11 @@ MANIFEST = "model.json"
 MANIFEST_MAX_BYTES = 1024 * 1024
 
 _Positive = Annotated[int, Field(ge=1, le=65536)]
-_PerChannel = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
-_Labels = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
+# Numbers that float32 can be normalised with.
+_Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
+_Deviation = Annotated[float, Field(ge=1e-6, le=1e6)]
+_Label = Annotated[str, Field(pattern=r"\S")]
+_Labels = Annotated[tuple[_Label, ...], Field(min_length=2)]
 
 
 class _Part(BaseModel):
@@ -51,8 +54,8 @@ class Input(_Part):
 
     height: Annotated[int, Field(ge=1, le=4096)]
     width: Annotated[int, Field(ge=1, le=4096)]
-    mean: _PerChannel
-    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=3, max_length=3)]
+    mean: Annotated[tuple[_Mean, ...], Field(min_length=3, max_length=3)]
+    std: Annotated[tuple[_Deviation, ...], Field(min_length=3, max_length=3)]
 
 
 class Weights(_Part):
@@ -82,6 +85,9 @@ class Manifest(_Part):
             raise ValueError(
                 f"the input is halved {halvings} times, so each side needs {2**halvings} pixels"
             )
+        area = self.input.height * self.input.width
+        if max(n * area >> 2 * i for i, n in enumerate(self.architecture.channels[1:])) > 2**28:
+            raise ValueError("one picture would take more than 1 GiB in one layer")
         return self
 
 

@@ -18,6 +18,8 @@ from model_server.prediction import Predictor
 from model_server.settings import Settings
 from model_server.workers import Workers
 
+_COLOURS = ("grey", "black", "white")
+
 
 def load_model(settings: Settings, workers: Workers) -> Model:
     """Return the model at `settings.model_path`, after one prediction in each inference thread.
@@ -32,7 +34,7 @@ def load_model(settings: Settings, workers: Workers) -> Model:
 
     engine = TorchEngine(load_network(artifact))
     predictor = Predictor(artifact.manifest, engine, settings.max_image_pixels)
-    _warm_up(predictor, workers)
+    _warm_up(predictor, workers, settings.max_image_pixels)
     name = settings.model_name or artifact.manifest.name
     return Model(
         identity=Identity(name, settings.model_version, settings.revision),
@@ -42,13 +44,26 @@ def load_model(settings: Settings, workers: Workers) -> Model:
     )
 
 
-def _warm_up(predictor: Predictor, workers: Workers) -> None:
-    """Predict on a grey JPEG in each thread: the first client shall not wait for lazy set-up."""
+def _warm_up(predictor: Predictor, workers: Workers, max_pixels: int) -> None:
+    """Predict in each thread, so that no client waits for lazy set-up, and look at the answers.
+
+    Black and white are the ends of what the network can be fed: weights that overflow do so there.
+    """
+    side = min(256, math.isqrt(max_pixels))
+    pictures = {colour: _plain(colour, side) for colour in _COLOURS}
+
+    def predict() -> None:
+        for colour, picture in pictures.items():
+            if not math.isfinite(predictor([picture]).items[0].confidence):
+                raise WeightsRefused(
+                    f"The model answers NaN for a {colour} picture: its weights are finite but"
+                    " useless; train again and register that model."
+                )
+
+    workers.run_in_each(predict)
+
+
+def _plain(colour: str, side: int) -> bytes:
     jpeg = BytesIO()
-    Image.new("RGB", (256, 256), "grey").save(jpeg, "JPEG")
-    for predictions in workers.run_in_each(lambda: predictor([jpeg.getvalue()])):
-        if not math.isfinite(predictions.items[0].confidence):
-            raise WeightsRefused(
-                "The model answers NaN for a grey picture: its weights are finite but useless;"
-                " train again and register that model."
-            )
+    Image.new("RGB", (side, side), colour).save(jpeg, "JPEG")
+    return jpeg.getvalue()

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +21,22 @@ from model_server import architectures
 from model_server.artifact import Artifact
 from model_server.errors import WeightsRefused
 
+# What torch and safetensors raise for bytes that are no weights of theirs, found by changing bytes.
+_UNREADABLE = (
+    SafetensorError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
 
 def load_network(artifact: Artifact) -> nn.Module:
     """Return the artifact's network with its weights, in evaluation mode.
@@ -28,11 +46,12 @@ def load_network(artifact: Artifact) -> nn.Module:
             shapes do not fit the architecture, or a value is not finite.
 
     """
-    network = architectures.build(artifact.manifest)
+    with torch.device("meta"):  # shapes alone: what model.json asks for may not fit the memory
+        network = architectures.build(artifact.manifest)
     state = _read(artifact.weights)
     _check_fit(state, network.state_dict())
     _check_finite(state)
-    network.load_state_dict(state)
+    network.to_empty(device="cpu").load_state_dict(state)
     return network.eval()
 
 
@@ -41,8 +60,10 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             tensors: dict[str, Tensor] = load_file(path)
             return tensors
-        state: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():  # of torch's, about how a file was made that it then reads
+            warnings.simplefilter("ignore")
+            state: object = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
         raise WeightsRefused(
             f"{path.name} cannot be read as weights: export the model again."
         ) from error
@@ -70,11 +91,11 @@ def _check_fit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Non
             f" ({len(missing)} missing, {len(unknown)} unknown); export the model again."
         )
     for name, tensor in wanted.items():
-        found = state[name]
-        if found.shape != tensor.shape or found.is_floating_point() != tensor.is_floating_point():
+        found = "a tensor without data" if state[name].is_meta else _kind(state[name])
+        if found != _kind(tensor):
             raise WeightsRefused(
                 f"The weights do not fit the architecture in model.json: {name} is"
-                f" {_kind(found)}, but {_kind(tensor)} is needed; export the model again."
+                f" {found}, but {_kind(tensor)} is needed; export the model again."
             )
 
 
@@ -88,4 +109,7 @@ def _check_finite(state: Mapping[str, Tensor]) -> None:
 
 
 def _kind(tensor: Tensor) -> str:
+    """Return the numbers' type and the shape, as the message shows them: `float32 16x8x3x3`."""
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
+        return "a tensor of another layout"
     return f"{str(tensor.dtype).removeprefix('torch.')} {'x'.join(map(str, tensor.shape)) or '()'}"

@@ -116,6 +116,13 @@ def test_weights_that_are_not_those_of_model_json_are_refused(tmp_path: Path):
             {"input": {"height": 3, "width": 32, "mean": [0, 0, 0], "std": [1, 1, 1]}},
             "each side needs 4 pixels",
         ),
+        (
+            {
+                "input": {"height": 4096, "width": 4096, "mean": [0, 0, 0], "std": [1, 1, 1]},
+                "architecture": {"name": "SimpleCNN", "channels": [3, 17]},
+            },
+            "one picture would take more than 1 GiB in one layer",
+        ),
         ({"weights": {"file": "../model.safetensors", "sha256": "0" * 64}}, "weights.file"),
         ({"weights": {"file": "model.pkl", "sha256": "0" * 64}}, "weights.file"),
         ({"surprise": 1}, "surprise"),

@@ -62,6 +62,11 @@ def nan_answers(folder: Path) -> dict[str, str]:
     return {}
 
 
+def another_class(folder: Path) -> dict[str, str]:
+    make_artifact(folder, classes=["bird", "cat", "dog"])
+    return {}
+
+
 def pickled_module(folder: Path) -> dict[str, str]:
     make_artifact(
         folder,
@@ -76,6 +81,7 @@ def pickled_module(folder: Path) -> dict[str, str]:
     [
         (wrong_digest, "The artifact's digest is [0-9a-f]{64}, but 0{64} was asked for"),
         (nan_answers, "answers NaN for a grey picture"),
+        (another_class, "classifier.weight is float32 2x16, but float32 3x16 is needed"),
         (pickled_module, "pickled code is never run"),
     ],
 )
