@@ -16,6 +16,7 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,8 +136,10 @@ def write() -> None:
     for name, make in PICTURES.items():
         if not (FOLDER / name).exists():
             (FOLDER / name).write_bytes(make())
-    tensors = {name: reference((FOLDER / name).read_bytes()) for name in PICTURES}
-    np.savez_compressed(TENSORS, **{DECODERS: np.array(decoders())}, **tensors)
+    arrays: dict[str, Any] = {DECODERS: np.array(decoders())}
+    for name in PICTURES:
+        arrays[name] = reference((FOLDER / name).read_bytes())
+    np.savez_compressed(TENSORS, **arrays)
 
 
 def main() -> int:
