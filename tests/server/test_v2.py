@@ -174,12 +174,8 @@ def test_requests_of_both_kinds_at_once_are_each_answered_for_their_own_picture(
     np.testing.assert_allclose(rows, np.tile(wanted, (8, 1)), atol=2e-6)
 
 
-def test_probes_are_answered_while_the_largest_json_tensors_are_read(server: ServerProcess):
-    """Ten MiB of numbers take seconds to read; the event loop gets its turn between them."""
-    numbers = b"[" + b",".join([b"0.12345678901234567"] * 500_000) + b"]"
-    body = (
-        b'{"inputs":[{"name":"input","datatype":"FP32","shape":[4,3,32,32],"data":%s}]}' % numbers
-    )
+def share_of_longest_probe(server: ServerProcess, body: bytes) -> float:
+    """Send `body` twice at once; the longest probe meanwhile, as a part of the requests' time."""
     url = f"{server.url}/v2/models/{MODEL}/infer"
     longest = 0.0
     with ThreadPoolExecutor(2) as pool, httpx.Client(base_url=server.url) as probes:
@@ -189,5 +185,15 @@ def test_probes_are_answered_while_the_largest_json_tensors_are_read(server: Ser
             assert probes.get("/v2/health/live").status_code == 200
             longest = max(longest, time.perf_counter() - asked)
     assert {request.result().status_code for request in requests} == {422}
-    took = min(request.result().elapsed.total_seconds() for request in requests)
-    assert longest < took / 2, f"a probe took {longest:.2f} s of {took:.2f} s"
+    return longest / min(request.result().elapsed.total_seconds() for request in requests)
+
+
+def test_probes_are_answered_while_the_largest_json_tensors_are_read(server: ServerProcess):
+    """The event loop gets its turn between the numbers; read in one go, they would hold it up.
+
+    The best of three, since others' work on this machine holds up a probe as well.
+    """
+    numbers = b"[" + b",".join([b"0.12345678901234567"] * 500_000) + b"]"
+    tensor = b'{"name":"input","datatype":"FP32","shape":[4,3,32,32],"data":%s}' % numbers
+    shares = [share_of_longest_probe(server, b'{"inputs":[%s]}' % tensor) for _ in range(3)]
+    assert min(shares) < 1 / 3, shares
