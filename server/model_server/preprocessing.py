@@ -1,10 +1,10 @@
 """From a picture's bytes to the network's input, the same way as in training.
 
 `prediction` calls this in an inference thread. The order is the contract with the training
-package, held by tests/contract: decode, turn as EXIF says, convert to RGB, resize without keeping
-the aspect ratio (Pillow's antialiased bilinear on 8 bits), divide by 255 (as torchvision does it:
-multiply by the float32 nearest to 1/255), subtract the mean, divide by the standard deviation,
-channels first.
+package, held by tests/contract: decode, turn as EXIF says, convert to RGB (16-bit grey by its high
+byte), resize without keeping the aspect ratio (Pillow's antialiased bilinear on 8 bits), divide by
+255 (as torchvision does it: multiply by the float32 nearest to 1/255), subtract the mean, divide by
+the standard deviation, channels first.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         upright = ImageOps.exif_transpose(picture)
         if upright.mode == "P" and "transparency" in upright.info:
             upright = upright.convert("RGBA")  # the same colours, without Pillow's warning
+        elif upright.mode.startswith("I;16"):  # Pillow would cut off all above 255: white
+            upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
         return upright.convert("RGB")
     except _DECODING_ERRORS as error:
         raise NotAnImage(

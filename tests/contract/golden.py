@@ -89,6 +89,8 @@ def reference(content: bytes) -> Tensor:
         upright = ImageOps.exif_transpose(picture)
         if upright.mode == "P":
             upright = upright.convert("RGBA")  # transparency is dropped, not blended
+        if upright.mode == "I;16":
+            upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
         resized = upright.convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
     scaled = np.asarray(resized, np.float32) * np.float32(1 / 255)
     normal = (scaled - np.array(MEAN, np.float32)) / np.array(STD, np.float32)

@@ -144,8 +144,8 @@ def split(
 def evaluation_transform(image: Image.Image, spec: InputSpec) -> Tensor:
     """A picture as the network's input, 3 x H x W float32: the preprocessing of the artifact.
 
-    EXIF orientation, RGB, Pillow's antialiased bilinear resize on the 8-bit picture without
-    keeping the aspect ratio, /255, minus mean, over std.
+    EXIF orientation, RGB (16-bit grey by its high byte), Pillow's antialiased bilinear resize on
+    the 8-bit picture without keeping the aspect ratio, /255, minus mean, over std.
     """
     return normalize(_fitted(image, spec), spec)
 
@@ -210,6 +210,8 @@ def _decode(path: Path, spec: InputSpec) -> Tensor | str:
 
 def _fitted(image: Image.Image, spec: InputSpec) -> Tensor:
     """The picture upright, in RGB and of the network's size: 3 x H x W uint8."""
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    resized = upright.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):  # Pillow would cut off all above 255: white
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    resized = upright.convert("RGB").resize((spec.width, spec.height), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
