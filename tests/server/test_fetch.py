@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ from subprocess import check_output
 from threading import Event
 
 import pytest
+from pydantic import TypeAdapter
 
 from model_server.artifact import digest, verify
 from model_server.errors import ArtifactRefused
 from model_server.fetch import main
+from model_server.sources.settings import SourceSettings
 from tests.server.artifacts import make_artifact, make_state
 from tests.server.fetching import ABSENT, Fetching, tar_of
 from tests.server.file_server import Held, serving
@@ -192,3 +195,31 @@ def test_clients_are_imported_only_where_they_are_used(artifact: Path, fetching:
     )
     output = check_output([sys.executable, "-c", code], text=True)
     assert output.splitlines()[-1] == "[]"
+
+
+def test_the_documented_table_is_every_setting_with_its_default():
+    section = Path("docs/server.md").read_text().split("\n## Fetching\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (?:`(.*?)`)? *\|", section, re.MULTILINE)
+    for name, default in rows:
+        field = SourceSettings.model_fields[name.lower()]
+        if default:
+            parsed = TypeAdapter(field.annotation).validate_python(default)
+            assert parsed == field.default, name
+        else:
+            assert field.default is None, name
+    assert {name.lower() for name, _ in rows} == set(SourceSettings.model_fields)
+
+
+def test_model_json_is_the_last_file_that_is_put_in_place(
+    artifact: Path, fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+):
+    moved: list[str] = []
+    rename = Path.rename
+
+    def recording(path: Path, target: Path) -> Path:
+        moved.append(target.name)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", recording)
+    assert fetching(str(artifact), digest(artifact)) == 0
+    assert moved == ["model.safetensors", "model.json"]

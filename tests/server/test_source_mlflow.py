@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from model_server.artifact import digest, verify
+from model_server.sources.mlflow import _limiting_files
 from tests.server.artifacts import make_artifact
 from tests.server.fetching import ABSENT, Fetching, free_port
 from tests.server.file_server import serving, status
@@ -92,6 +94,13 @@ def test_more_bytes_than_the_limit_end_with_3(
     fetching.set(MAX_ARTIFACT_BYTES=limit)
     assert fetching(registered.uri, registered.sha256) == 3
     assert f"{registered.uri} has more than {limit} bytes" in fetching.message
+
+
+def test_a_file_that_grows_past_the_limit_is_cut_off_while_it_is_written(tmp_path: Path):
+    with _limiting_files(1000), pytest.raises(OSError, match="File too large"):
+        (tmp_path / "large").write_bytes(bytes(1001))
+    assert (tmp_path / "large").stat().st_size <= 1000
+    assert (tmp_path / "large").write_bytes(bytes(1001)) == 1001, "the limit has ended"
 
 
 @pytest.mark.parametrize("uri", ["models:/no-such-model/1", f"models:/{MODEL}/99"])
