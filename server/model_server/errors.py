@@ -11,8 +11,9 @@ into an HTTP answer.
     │   ├── ManifestRefused         model.json is missing or does not say what it must
     │   └── WeightsRefused          the weights are not readable, not finite, or do not fit
     ├── ModelNotFound            4  the source has no such model; a retry changes nothing
-    └── SourceUnreachable        5  the source did not answer as it should; a retry may help
-        └── SourceInterrupted       it broke off or is overloaded: tried again at once
+    ├── SourceUnreachable        5  the source did not answer as it should; a retry may help
+    │   └── SourceInterrupted       it broke off or is overloaded: tried again at once
+    └── FetchEnded               143  SIGTERM came before the artifact was in place
 
     RequestError                 the client gets `status` as application/problem+json
     ├── NotAnImage               400
@@ -83,6 +84,12 @@ class SourceUnreachable(StartupError):
 
 class SourceInterrupted(SourceUnreachable):
     """The source broke off or said that it is overloaded; `sources` tries that again by itself."""
+
+
+class FetchEnded(StartupError):
+    """The fetch was told to end; 143 is what a shell says of a process that SIGTERM ended."""
+
+    exit_status = 143
 
 
 class RequestError(Exception):

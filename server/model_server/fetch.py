@@ -4,14 +4,14 @@ Fetches one artifact, verifies every byte, and only then puts it into DIR, so th
 cut off leaves nothing that could be served. With `--resolve` instead of the last two it says which
 digest the URI has now, and leaves nothing behind. Exit statuses: 0 done, 2 wrong arguments or
 settings, 3 the bytes are refused, 4 the model does not exist, 5 the source did not answer (worth a
-retry). Each but 0 leaves one sentence in the log and in the termination message.
+retry), 143 told to end. Each but 0 leaves one sentence in the log and in the termination message.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import re
-import shutil
 import signal
 import sys
 import tempfile
@@ -24,14 +24,23 @@ from typing import Any, NoReturn
 
 import structlog
 
-from model_server import logs, sources, termination
+from model_server import logs, sources, staging, termination
 from model_server.arguments import Arguments
-from model_server.artifact import MANIFEST, digest, verify
-from model_server.errors import ArtifactRefused, SettingsError, StartupError
+from model_server.artifact import digest, verify
+from model_server.errors import (
+    ArtifactRefused,
+    FetchEnded,
+    SettingsError,
+    SourceUnreachable,
+    StartupError,
+)
 from model_server.sources.uris import shown
 
-# A folder of this name in DIR says that what else is there is ours, left by a fetch cut off.
-_STAGING = ".fetch-"
+# Errors of the disk that is written to, and not of where the bytes come from.
+_OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+# Not what `staging` takes for its own, should TMPDIR be somebody's --out.
+_RESOLVING = ".resolve-"
 
 log = structlog.get_logger()
 
@@ -61,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             fetch(arguments.uri, arguments.sha256, arguments.out)
     except StartupError as error:
         return termination.explain(error)
+    except _Ended:
+        return termination.explain(
+            FetchEnded("The fetch was told to end before it was done: start it again.")
+        )
     return 0
 
 
@@ -71,14 +84,15 @@ def fetch(uri: str, sha256: str, out: Path) -> None:
         StartupError: as `errors` says; `out` then holds no artifact.
 
     """
-    with _writing(out):
-        if _prepare(out, sha256):
+    with _writing(out), staging.locked(out):
+        staging.clear(out)
+        if _is_there(out, sha256):
             log.info("the artifact is already there", uri=shown(uri), sha256=sha256, out=str(out))
             return
-        with _staging(out) as staging:
-            folder = sources.download(uri, staging)
+        with staging.made(out) as stage:
+            folder = _download(uri, stage.downloads)
             verify(folder, sha256)
-            _move(folder, out)
+            stage.move(folder)
     log.info("fetched", uri=shown(uri), sha256=sha256, out=str(out))
 
 
@@ -90,15 +104,33 @@ def resolve(uri: str) -> Resolved:
 
     """
     temporary = Path(tempfile.gettempdir())
-    with _writing(temporary), _staging(temporary) as staging:
-        folder = sources.download(uri, staging)
+    with _writing(temporary), tempfile.TemporaryDirectory(prefix=_RESOLVING) as name:
+        folder = _download(uri, Path(name))
         artifact = verify(folder)
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return Resolved(shown(uri), artifact.digest, sum(sizes), len(sizes))
 
 
+class _Ended(SystemExit):
+    """SIGTERM has arrived. No library that catches every Exception can hold it back."""
+
+
 def _end(number: int, _frame: Any) -> NoReturn:
-    sys.exit(128 + number)
+    signal.signal(number, signal.SIG_IGN)  # a second one shall not cut off the tidying
+    raise _Ended
+
+
+def _download(uri: str, into: Path) -> Path:
+    """Have a source download, and tell its errors apart from those of our own disk."""
+    try:
+        return sources.download(uri, into)
+    except OSError as error:
+        if error.errno in _OUR_DISK or str(error.filename).startswith(str(into)):
+            raise
+        raise SourceUnreachable(
+            f"{shown(uri)} cannot be fetched ({error.strerror or type(error).__name__}): check that"
+            " it is there and may be read."
+        ) from error
 
 
 @contextmanager
@@ -106,31 +138,15 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        reason = error.strerror or type(error).__name__
         raise SettingsError(
-            f"{out} cannot be written ({error}): give --out, or TMPDIR for --resolve, a writable"
+            f"{out} cannot be written ({reason}): give --out, or TMPDIR for --resolve, a writable"
             " folder with room."
         ) from error
 
 
-@contextmanager
-def _staging(parent: Path) -> Iterator[Path]:
-    """Make a folder in `parent` for the time of the block."""
-    staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=parent))
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _prepare(out: Path, sha256: str) -> bool:
-    """Make `out` an empty folder, or return True where it already holds what is asked for."""
-    out.mkdir(parents=True, exist_ok=True)
-    if any(path.name.startswith(_STAGING) for path in out.iterdir()):
-        for path in out.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+def _is_there(out: Path, sha256: str) -> bool:
+    """Return whether `out` holds what is asked for already; an empty folder does not."""
     if not any(out.iterdir()):
         return False
     try:
@@ -138,13 +154,7 @@ def _prepare(out: Path, sha256: str) -> bool:
             return True
     except ArtifactRefused:
         log.info("what is already there is no artifact", out=str(out))
-    raise SettingsError(f"{out} already holds other files: give --out an empty folder.")
-
-
-def _move(folder: Path, out: Path) -> None:
-    """Move the files; model.json last, since nothing is served without it."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST):
-        path.rename(out / path.name)
+    raise staging.foreign(out)
 
 
 def _parse(argv: Sequence[str] | None) -> Namespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import signal
@@ -21,6 +22,8 @@ from tests.server.artifacts import make_artifact, make_state
 from tests.server.fetching import ABSENT, Fetching, tar_of
 from tests.server.file_server import Held, serving
 from tests.server.processes import wait_until
+
+STAGING = ".fetch-*/downloads/download"
 
 
 def test_an_artifact_is_put_into_an_empty_folder(artifact: Path, fetching: Fetching):
@@ -43,11 +46,84 @@ def test_an_artifact_that_is_already_there_is_not_fetched_again(artifact: Path, 
 
 
 def test_what_a_fetch_that_was_cut_off_left_is_replaced(artifact: Path, fetching: Fetching):
-    (fetching.out / ".fetch-cut-off" / "model").mkdir(parents=True)
+    staging = fetching.out / ".fetch-cut-off"
+    (staging / "downloads" / "model").mkdir(parents=True)
+    (staging / "moved.json").write_text('["model.safetensors", "notes", "model.json"]')
     (fetching.out / "model.safetensors").write_text("half")
     (fetching.out / "notes").mkdir()
+    (fetching.out / ".fetch-without-a-record").mkdir()
+    (fetching.out / ".fetch-without-a-record" / "moved.json").write_text('["not')
     assert fetching(str(artifact), digest(artifact)) == 0
     assert digest(fetching.out) == digest(artifact)
+
+
+@pytest.mark.parametrize("recorded", [None, "[]", '["../letter"]', '["model.json"]'])
+def test_what_no_fetch_has_recorded_is_refused_and_left_alone(
+    artifact: Path, fetching: Fetching, recorded: str | None
+):
+    (fetching.out / "sub").mkdir(parents=True)
+    (fetching.out / "sub" / "letter").write_text("mine")
+    (fetching.out / "model.json").write_text("perhaps a fetch's")
+    letter = fetching.out.parent / "letter"
+    letter.write_text("mine too")
+    (fetching.out / ".fetch-left").mkdir()
+    if recorded is not None:
+        (fetching.out / ".fetch-left" / "moved.json").write_text(recorded)
+    before = sorted(fetching.out.rglob("*"))
+    assert fetching(str(artifact), digest(artifact)) == 2
+    assert "already holds other files" in fetching.message
+    assert sorted(fetching.out.rglob("*")) == before
+    assert letter.exists()
+
+
+def test_a_second_fetch_into_the_same_folder_is_refused_and_the_first_succeeds(
+    artifact: Path, fetching: Fetching
+):
+    release = Event()
+    with serving() as server:
+        server.routes["/m.tar"] = Held(tar_of(artifact, mode="w"), release)
+        uri, sha256 = f"{server.url}/m.tar", digest(artifact)
+        first = fetching.start("--uri", uri, "--sha256", sha256, "--out", str(fetching.out))
+        wait_until(lambda: any(fetching.out.glob(f"{STAGING}/archive")), "a download")
+        assert fetching(str(artifact), sha256) == 2
+        assert f"Another fetch is writing to {fetching.out}" in fetching.message
+        release.set()
+        _, log = first.communicate(timeout=30)
+    assert first.returncode == 0, log
+    assert digest(fetching.out) == sha256
+
+
+def test_a_move_that_fails_in_the_middle_leaves_nothing(
+    artifact: Path, fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+):
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if target.name == "model.json":
+            raise OSError(errno.EIO, "Input/output error", str(target))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    assert fetching(str(artifact), digest(artifact)) == 2
+    assert fetching.left == []
+
+
+def test_resolving_takes_no_folder_for_its_own_where_a_fetch_cleans_up(
+    artifact: Path, fetching: Fetching
+):
+    fetching.out.mkdir()
+    fetching.set(TMPDIR=fetching.out)
+    release = Event()
+    with serving() as server:
+        server.routes["/m.tar"] = Held(tar_of(artifact, mode="w"), release)
+        process = fetching.start("--uri", f"{server.url}/m.tar", "--resolve")
+        wait_until(lambda: any(fetching.out.glob("*/download/archive")), "a download")
+        process.kill()
+        process.communicate(timeout=30)
+        release.set()
+    assert not any(fetching.out.glob(".fetch-*"))
+    assert fetching(str(artifact), digest(artifact)) == 2
+    assert "already holds other files" in fetching.message
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -61,10 +137,12 @@ def test_a_fetch_killed_in_the_middle_leaves_nothing_to_serve_and_the_next_one_s
         uri = f"{server.url}/model.tar.gz"
         arguments = ("--uri", uri, "--sha256", digest(artifact), "--out", str(fetching.out))
         process = fetching.start(*arguments)
-        wait_until(lambda: any(fetching.out.glob(".fetch-*/download/archive")), "a download")
+        wait_until(lambda: any(fetching.out.glob(f"{STAGING}/archive")), "a download")
         process.send_signal(number)
         process.communicate(timeout=30)
         assert process.returncode == (-9 if number is signal.SIGKILL else 128 + 15)
+        if number is signal.SIGTERM:
+            assert "was told to end before it was done" in fetching.message
         with pytest.raises(ArtifactRefused):
             verify(fetching.out)
         release.set()
@@ -85,6 +163,17 @@ def test_a_folder_that_cannot_be_written_ends_with_2(artifact: Path, fetching: F
     fetching.out = fetching.out.parent / "file" / "model"
     assert fetching(str(artifact), digest(artifact)) == 2
     assert "cannot be written" in fetching.message
+
+
+def test_an_error_of_a_source_is_not_told_as_one_of_our_own_disk(
+    artifact: Path, fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+):
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", "/mnt/models/3")
+
+    monkeypatch.setattr("model_server.sources.download", failing)
+    assert fetching(str(artifact)) == 5
+    assert f"{artifact} cannot be fetched (Input/output error)" in fetching.message
 
 
 def test_resolving_says_the_digest_in_one_line_and_leaves_nothing_behind(
@@ -134,7 +223,7 @@ def test_a_resolving_fetch_that_is_told_to_end_leaves_nothing_behind(
         release = Event()
         server.routes["/m.tar"] = Held(tar_of(artifact, mode="w"), release)
         process = fetching.start("--uri", f"{server.url}/m.tar", "--resolve")
-        wait_until(lambda: any(temporary.glob(".fetch-*/download/archive")), "a download")
+        wait_until(lambda: any(temporary.glob(".resolve-*/download/archive")), "a download")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
         release.set()

@@ -62,6 +62,7 @@ def test_a_relative_folder_and_escaped_characters_are_understood(
         ("file:model", 2, "names no folder"),
         ("file:///a%00b", 2, "no path has a zero byte"),
         ("/no/such/folder", 4, "/no/such/folder is not there"),
+        (f"file:///{'a' * 300}", 2, "aaa cannot be a folder (File name too long): correct the URI"),
     ],
 )
 def test_what_cannot_be_copied_ends_with_a_sentence(
@@ -78,6 +79,12 @@ def test_a_link_in_the_folder_is_refused(claim: Path, fetching: Fetching, target
     assert fetching("pvc://models/cats-dogs/3") == 3
     assert "holds 'more', which is a link" in fetching.message
     assert fetching.left == []
+
+
+def test_a_loop_of_links_is_no_folder(fetching: Fetching, tmp_path: Path):
+    (tmp_path / "loop").symlink_to("loop")
+    assert fetching(f"file://{tmp_path}/loop") == 4
+    assert "there is no folder at" in fetching.message
 
 
 def test_a_link_on_the_way_to_the_folder_is_refused(

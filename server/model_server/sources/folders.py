@@ -43,8 +43,10 @@ def download(uri: str, into: Path, settings: SourceSettings) -> Path:
         SourceUnreachable: it cannot be read.
 
     """
-    source = _folder_of(uri, settings.pvc_root)
-    if not source.is_dir():
+    with _reading(shown(uri)):
+        source = _folder_of(uri, settings.pvc_root)
+        found = source.is_dir()
+    if not found:
         raise ModelNotFound(
             f"{shown(uri)} is not there: there is no folder at {source}; name the folder that holds"
             " model.json."
@@ -67,7 +69,7 @@ def _folder_of(uri: str, pvc_root: Path) -> Path:
     path = unquote(local["path"]) if uri.startswith("file:") else local["path"]
     if "\0" in path:
         raise SettingsError(f"The URI {shown(uri)!r} names no folder: no path has a zero byte.")
-    return Path(path).resolve()
+    return Path(os.path.realpath(path))  # which, unlike resolve(), goes round no loop of links
 
 
 def _inside(mount: Path, path: str, uri: str) -> Path:
@@ -95,6 +97,10 @@ def _reading(uri: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _OUR_DISK:
             raise
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise SettingsError(
+                f"{uri} cannot be a folder ({error.strerror}): correct the URI."
+            ) from error
         raise SourceUnreachable(
             f"{uri} cannot be read ({error.strerror}): check the volume and its permissions."
         ) from error
