@@ -30,7 +30,8 @@ into an HTTP answer.
     └── Unavailable              503  with Retry-After
         ├── NotReady                  the model is still loading
         ├── Overloaded                the queue is full
-        └── PredictionTimeout         the answer took longer than a request may
+        ├── PredictionTimeout         the answer took longer than a request may
+        └── CutOff                    the process ends, and waits for this request no longer
 """
 
 from __future__ import annotations
@@ -191,3 +192,9 @@ class PredictionTimeout(Unavailable):
     """The prediction was not done within the request's time."""
 
     slug, title = "prediction-timeout", "Prediction took too long"
+
+
+class CutOff(Unavailable):
+    """The process ends, and waits for this request no longer."""
+
+    slug, title = "cut-off", "The server has ended"

@@ -33,6 +33,10 @@ from model_server.settings import Settings
 from model_server.workers import Workers
 
 _BACKLOG = 2048
+_SLACK_SECONDS = 2.0
+"""At the end, beyond one request's time: a new connection has a second for its first request."""
+_LAST_WORDS_SECONDS = 1.0
+"""How long the answers to what the end has cut off may take to be written."""
 
 log = structlog.get_logger()
 
@@ -81,7 +85,7 @@ async def _serve(settings: Settings, listener: socket.socket, workers: Workers) 
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds),
+            timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds + _SLACK_SECONDS),
         )
     )
     mirroring = asyncio.create_task(mirror.run())
@@ -134,6 +138,10 @@ class _Server(uvicorn.Server):
                     connection, _ = listener.accept()
                     await loop.connect_accepted_socket(self._protocol, connection)
         await super().shutdown(sockets)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                while self.server_state.tasks and not self.force_exit:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
 
     def _protocol(self) -> TimedProtocol:
         return TimedProtocol(self.config, self.server_state, self.lifespan.state)

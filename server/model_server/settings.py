@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """How long requests are still answered after SIGTERM. 0 stops listening at once."""
 
     request_timeout_seconds: _Seconds = 30.0
-    """How long one request may take, body and queue included; also the last wait at the end."""
+    """How long one request may take: its body, the queue and the prediction together."""
 
     body_timeout_seconds: _Seconds = 10.0
     """How long a request's body may take to arrive."""

@@ -34,10 +34,10 @@ class Workers:
         """The jobs that run or wait."""
         return self._pending
 
-    async def run(self, job: Callable[[], T]) -> T:
-        """Return what `job` returns, computed in one of the threads.
+    def run(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        """Return the future of what `job` returns, computed in one of the threads.
 
-        A caller that stops waiting takes its job out of the queue; one that runs, runs on.
+        Cancelling it takes the job out of the queue; one that runs, runs on.
 
         Raises:
             Overloaded: as many jobs wait as may.
@@ -51,7 +51,7 @@ class Workers:
             self._pending += 1
         future = self._executor.submit(job)
         future.add_done_callback(self._done)
-        return await asyncio.wrap_future(future)
+        return asyncio.wrap_future(future)
 
     def run_in_each(self, job: Callable[[], T]) -> list[T]:
         """Run `job` once in every thread, so that what a thread makes at first use is made."""

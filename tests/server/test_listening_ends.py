@@ -9,14 +9,19 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import uvicorn
 import uvloop
 from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from model_server.lifecycle import Lifecycle
+from model_server.metrics import Metrics
 from model_server.rest.connections import ConnectionLife, TimedProtocol
+from model_server.rest.telemetry import Telemetry
 from model_server.serve import _Server
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: server\r\n\r\n"
@@ -26,11 +31,21 @@ SECONDS = 30
 class Running:
     """A server that listens, and is ended by the test."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        answer: ASGIApp = PlainTextResponse("answered"),  # noqa: B008 - it has no state
+        end_seconds: int | None = None,
+    ) -> None:
         self.lifecycle = Lifecycle()
-        app = ConnectionLife(PlainTextResponse("answered"), self.lifecycle, max_age_seconds=60)
         config = uvicorn.Config(
-            app, http=TimedProtocol, ws="none", lifespan="off", log_config=None, access_log=False
+            ConnectionLife(answer, self.lifecycle, max_age_seconds=60),
+            http=TimedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=end_seconds,
         )
         self.server = _Server(config)
         self._listener = listener
@@ -50,9 +65,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Running]:
+async def running(**options: Any) -> AsyncIterator[Running]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Running(listener)
+        server = Running(listener, **options)
         await server.start()
         yield server
 
@@ -149,3 +164,27 @@ def test_an_idle_connection_does_not_hold_up_the_end():
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(play()) == b""
+
+
+def test_what_the_end_does_not_wait_for_is_told_so_in_a_problem(caplog: pytest.LogCaptureFixture):
+    async def never(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    async def play() -> bytes:
+        telemetry = Telemetry(never, Metrics(), Lifecycle(), paths=(), log_lines_per_second=0)
+        async with running(answer=telemetry, end_seconds=1) as server, asyncio.timeout(SECONDS):
+            client = server.connect()
+            client.sendall(REQUEST)
+            async with asyncio.timeout(SECONDS):
+                while not server.server.server_state.tasks:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
+            await server.end()
+            assert not server.server.server_state.tasks
+            return await answer(client)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, capture_logs() as lines:
+        said = runner.run(play())
+    assert said.startswith(b"HTTP/1.1 503")
+    assert b"urn:cv-factory:problem:cut-off" in said
+    assert [line["status"] for line in lines] == [503]
+    assert not [record for record in caplog.records if record.exc_info]

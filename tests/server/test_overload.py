@@ -75,14 +75,14 @@ async def gauge(client: httpx.AsyncClient, name: str) -> float:
 async def test_a_caller_that_stops_waiting_gives_its_place_in_the_queue_back():
     workers = Workers(queue_size=1, threads=1)
     gate = threading.Event()
-    running = asyncio.create_task(workers.run(gate.wait))
-    waiting = asyncio.create_task(workers.run(gate.wait))
+    running = workers.run(gate.wait)
+    waiting = workers.run(gate.wait)
     await pending(workers, 2)
     with pytest.raises(Overloaded):
         await workers.run(gate.wait)
     waiting.cancel()
     await pending(workers, 1)
-    again = asyncio.create_task(workers.run(gate.wait))
+    again = workers.run(gate.wait)
     await pending(workers, 2)
     gate.set()
     assert await running

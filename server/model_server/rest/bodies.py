@@ -1,6 +1,7 @@
 """Reading a request's body within limits of size and time, and what its headers say of it.
 
-`dataplane` calls `read` on the event loop; `pictures` and `v2` ask for the media type.
+`dataplane` calls `read` and `client_gone` on the event loop; `pictures` and `v2` ask for the media
+type.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ from model_server.errors import BodyTimeout, BodyTooLarge, UnsupportedEncoding
 Headers: TypeAlias = Mapping[str, str]
 
 _SHOWN_LENGTH = 60
+
+
+async def client_gone(receive: Receive) -> None:
+    """Wait until the client hangs up; only after the whole body was read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def read(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from model_server.errors import PredictionTimeout
 from model_server.lifecycle import Lifecycle
@@ -55,9 +55,11 @@ class Dataplane:
 
         Raises:
             RequestError: as `errors` says.
+            ClientDisconnect: the client went away; its place in the queue is free again.
 
         """
         model, settings = self._lifecycle.model, self._settings
+        deadline = asyncio.get_running_loop().time() + settings.request_timeout_seconds
         body = await bodies.read(
             request.receive,
             request.headers,
@@ -70,14 +72,7 @@ class Dataplane:
             self._metrics.queue_wait.observe(time.perf_counter() - queued)
             return job(model, body)
 
-        try:
-            async with asyncio.timeout(settings.request_timeout_seconds):
-                predictions = await self._workers.run(timed)
-        except TimeoutError as error:
-            raise PredictionTimeout(
-                f"The prediction took longer than {settings.request_timeout_seconds:g} s: send it"
-                " again later."
-            ) from error
+        predictions = await self._wait(self._workers.run(timed), request, deadline)
         labels = [item.label for item in predictions.items]
         self._record(request, predictions, labels)
         if shadow.is_mirrored(request.headers):
@@ -87,6 +82,28 @@ class Dataplane:
             copy = _copy(request, body, tuple(labels))
             request.state.after_answer.append(partial(self._mirror.offer, copy))
         return model, predictions
+
+    async def _wait(
+        self, prediction: asyncio.Future[Predictions], request: Request, deadline: float
+    ) -> Predictions:
+        """Return the prediction, unless the client goes away or the deadline comes first."""
+        gone = asyncio.create_task(bodies.client_gone(request.receive))
+        seconds = max(0, deadline - asyncio.get_running_loop().time())
+        try:
+            await asyncio.wait(
+                (prediction, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if prediction.done():
+                return prediction.result()
+            if gone.done():
+                raise ClientDisconnect
+        finally:
+            gone.cancel()
+            prediction.cancel()
+        raise PredictionTimeout(
+            f"The request took longer than {self._settings.request_timeout_seconds:g} s, its body"
+            " and the queue included: send it again later."
+        )
 
     def _record(self, request: Request, predictions: Predictions, labels: list[str]) -> None:
         self._metrics.decode.observe(predictions.decode_seconds)

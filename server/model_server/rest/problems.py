@@ -1,6 +1,7 @@
 """Errors as clients see them: application/problem+json (RFC 9457), with the request's id.
 
-`app` installs the handlers; `telemetry` uses `problem` for what nobody foresaw.
+`app` installs the handlers; `telemetry` uses `problem` for what nobody foresaw, and `refusal` for
+what the end of the process cuts off.
 """
 
 from __future__ import annotations
@@ -64,6 +65,13 @@ def problem(
     return Response(json.dumps(body), status, headers, media_type=MEDIA_TYPE)
 
 
+def refusal(path: str, error: RequestError, request_id: str) -> Response:
+    """Return the answer that `error` leads to."""
+    return problem(
+        path, error.status, error.slug, error.title, str(error), request_id, error.headers
+    )
+
+
 def install(app: FastAPI) -> None:
     """Make `app` answer every error as a problem."""
     app.add_exception_handler(RequestError, _request_error)
@@ -74,15 +82,7 @@ async def _request_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestError):
         raise error
     request.state.log["problem"] = error.slug
-    return problem(
-        request.url.path,
-        error.status,
-        error.slug,
-        error.title,
-        str(error),
-        request.state.request_id,
-        error.headers,
-    )
+    return refusal(request.url.path, error, request.state.request_id)
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

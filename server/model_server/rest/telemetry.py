@@ -7,6 +7,7 @@ once the client has a good answer to `request.state.after_answer`.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -16,12 +17,14 @@ from typing import Any
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model_server import tracing
+from model_server.errors import CutOff
 from model_server.lifecycle import Lifecycle
 from model_server.metrics import OTHER, Metrics
-from model_server.rest.problems import problem
+from model_server.rest.problems import problem, refusal
 from model_server.sampling import Sampler
 
 PROBES = frozenset({"/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"})
@@ -29,6 +32,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CLIENT_WENT_AWAY = 499  # as nginx logs it; no client sees it
 _MOST_LOGGED = 256  # characters of a path
+_CUT_OFF = CutOff("The server has ended and cannot wait for this request: send it again.")
 
 log = structlog.get_logger()
 
@@ -53,9 +57,12 @@ class Telemetry:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request and record it."""
-        if scope["type"] != "http":
+        if scope["type"] == "http":
+            await self._record(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
+
+    async def _record(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = Headers(scope=scope)
         request_id = _request_id(headers.get("x-request-id"))
@@ -78,20 +85,18 @@ class Telemetry:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             status = status or _CLIENT_WENT_AWAY
+        except asyncio.CancelledError:
+            # Only the end of the process cancels, and nothing is left for it to do here; passed
+            # on, uvicorn would log a trace and answer in words of its own.
+            fields["problem"] = CutOff.slug
+            if not status:
+                await refusal(scope["path"], _CUT_OFF, request_id)(scope, receive, send_with_id)
         except Exception:
             log.exception("the request failed unforeseen", request_id=request_id)
             fields["problem"] = "internal-error"
             if status:
                 raise
-            answer = problem(
-                scope["path"],
-                500,
-                "internal-error",
-                "Internal server error",
-                "The server failed on this request: its log has the cause under this request_id.",
-                request_id,
-            )
-            await answer(scope, receive, send_with_id)
+            await _bug(scope["path"], request_id)(scope, receive, send_with_id)
         finally:
             self._metrics.in_progress.dec()
             self._count(scope, status, time.perf_counter() - started, fields)
@@ -137,6 +142,17 @@ class Telemetry:
             **(identity.labels() if identity else {}),
             **fields,
         )
+
+
+def _bug(path: str, request_id: str) -> Response:
+    return problem(
+        path,
+        500,
+        "internal-error",
+        "Internal server error",
+        "The server failed on this request: its log has the cause under this request_id.",
+        request_id,
+    )
 
 
 def _request_id(sent: str | None) -> str:

@@ -1,0 +1,210 @@
+"""One request from its header to its end: its deadline, its client's going, the process's end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from structlog.testing import capture_logs
+
+from model_server.app import create_app
+from model_server.lifecycle import Lifecycle
+from model_server.loading import load_model
+from model_server.metrics import Metrics
+from model_server.mirror.sender import Mirror
+from model_server.settings import Settings
+from model_server.workers import Workers
+from tests.server.artifacts import encode, make_picture
+from tests.server.processes import DEADLINE_SECONDS
+
+JPEG = encode(make_picture())
+IMAGE = {"content-type": "image/jpeg"}
+
+
+@pytest.fixture
+def settings(artifact) -> Settings:
+    return Settings(
+        model_path=artifact,
+        inference_threads=1,
+        queue_size=1,
+        body_timeout_seconds=3600,
+        request_timeout_seconds=3600,
+    )
+
+
+class Gate:
+    """Holds every prediction of the real model back until it is opened."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.entered = threading.Event()
+        self.count = 0
+
+    def hold(self) -> None:
+        self.count += 1
+        self.entered.set()
+        self.open.wait(DEADLINE_SECONDS)
+
+
+@pytest.fixture
+def gate(settings: Settings, workers: Workers, lifecycle: Lifecycle) -> Iterator[Gate]:
+    gate = Gate()
+    model = load_model(settings, workers)
+
+    def held_back(*given: Any) -> Any:
+        gate.hold()
+        return model.predict(*given)
+
+    lifecycle.loaded(replace(model, predict=held_back))
+    yield gate
+    gate.open.set()
+
+
+class Offers(Mirror):
+    """A mirror that keeps what it is offered instead of sending it."""
+
+    active = True  # type: ignore[assignment]
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        super().__init__(settings, metrics)
+        self.offered: list[Any] = []
+
+    def offer(self, copy: Any) -> None:
+        self.offered.append(copy)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def mirror(settings: Settings, metrics: Metrics) -> Offers:
+    return Offers(settings, metrics)
+
+
+@pytest.fixture
+def app(
+    settings: Settings, lifecycle: Lifecycle, workers: Workers, metrics: Metrics, mirror: Offers
+) -> FastAPI:
+    return create_app(settings, lifecycle, workers, metrics, mirror)
+
+
+@pytest.fixture
+async def client(app: FastAPI, gate: Gate) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        yield client
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        await asyncio.sleep(0.005)
+
+
+async def test_the_time_of_the_body_and_of_the_prediction_count_together(
+    client: httpx.AsyncClient, gate: Gate, monkeypatch: pytest.MonkeyPatch
+):
+    loop = asyncio.get_running_loop()
+    real, passed = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + passed)
+
+    async def late() -> AsyncIterator[bytes]:
+        nonlocal passed
+        yield JPEG[:100]
+        passed += 3000
+        yield JPEG[100:]
+
+    answer = asyncio.create_task(client.post("/predict", content=late(), headers=IMAGE))
+    await until(gate.entered.is_set, "the prediction runs")
+    passed += 1000
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        response = await answer
+    assert response.status_code == 503
+    assert response.json()["type"] == "urn:cv-factory:problem:prediction-timeout"
+    assert "took longer than 3600 s" in response.json()["detail"]
+
+
+async def test_what_the_end_of_the_process_cancels_is_a_problem_with_a_status_of_its_own(
+    client: httpx.AsyncClient, gate: Gate
+):
+    with capture_logs() as logs:
+        answer = asyncio.create_task(client.post("/predict", content=JPEG, headers=IMAGE))
+        await until(gate.entered.is_set, "the prediction runs")
+        answer.cancel()
+        response = await answer
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert response.json()["type"] == "urn:cv-factory:problem:cut-off"
+    [line] = logs
+    assert (line["event"], line["status"], line["problem"]) == ("request", 503, "cut-off")
+
+
+class Caller:
+    """A client that can hang up, right at the application."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.answered: list[Any] = []
+        self.task = asyncio.create_task(app(self._scope(), self._messages.get, self._send))
+
+    def send_body(self, body: bytes, *, more: bool = False) -> None:
+        self._messages.put_nowait({"type": "http.request", "body": body, "more_body": more})
+
+    def hang_up(self) -> None:
+        self._messages.put_nowait({"type": "http.disconnect"})
+
+    async def _send(self, message: Any) -> None:
+        self.answered.append(message)
+
+    @staticmethod
+    def _scope() -> dict[str, Any]:
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/predict",
+            "raw_path": b"/predict",
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(b"content-type", b"image/jpeg")],
+            "server": ("server", 80),
+        }
+
+
+async def test_a_client_that_hangs_up_leaves_the_queue_is_counted_499_and_is_not_mirrored(
+    app: FastAPI, gate: Gate, workers: Workers, mirror: Offers
+):
+    running, waiting = Caller(app), Caller(app)
+    running.send_body(JPEG)
+    await until(gate.entered.is_set, "the first is predicted")
+    waiting.send_body(JPEG)
+    await until(lambda: workers.pending == 2, "the second waits")
+    with capture_logs() as logs:
+        waiting.hang_up()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await waiting.task
+        assert workers.pending == 1
+        running.hang_up()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await running.task
+    assert [line["status"] for line in logs] == [499, 499]
+    gate.open.set()
+    await until(lambda: workers.pending == 0, "nothing is left to do")
+    assert gate.count == 1
+    assert (running.answered, waiting.answered, mirror.offered) == ([], [], [])
+    stays = Caller(app)
+    stays.send_body(JPEG)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await stays.task
+    assert [stays.answered[0]["status"], len(mirror.offered)] == [200, 1]
