@@ -14,7 +14,7 @@ from PIL import Image
 from model_server.artifact import verify
 from model_server.errors import WeightsRefused
 from model_server.model import Identity, Model
-from model_server.prediction import Predictor
+from model_server.prediction import PixelLimits, Predictor
 from model_server.settings import Settings
 from model_server.workers import Workers
 
@@ -33,7 +33,8 @@ def load_model(settings: Settings, workers: Workers) -> Model:
     from model_server.weights import load_network  # noqa: PLC0415
 
     engine = TorchEngine(load_network(artifact))
-    predictor = Predictor(artifact.manifest, engine, settings.max_image_pixels)
+    limits = PixelLimits(settings.max_image_pixels, settings.max_request_pixels)
+    predictor = Predictor(artifact.manifest, engine, limits)
     _warm_up(predictor, workers, settings.max_image_pixels)
     name = settings.model_name or artifact.manifest.name
     return Model(

@@ -6,15 +6,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from model_server.artifact import Manifest
 from model_server.engine import Engine
-from model_server.errors import InvalidRequest, RequestError
-from model_server.preprocessing import FloatArray, Preprocessor, decode
+from model_server.errors import InvalidRequest, RequestError, TooManyPixels
+from model_server.preprocessing import FloatArray, Preprocessor, count_pixels, decode
+
+T = TypeVar("T")
+
+IsWanted: TypeAlias = Callable[[], bool]
+"""Whether somebody still waits for a prediction; asked in its thread."""
+
+
+class Abandoned(Exception):
+    """Nobody waits for this prediction any more; nobody reads this either."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelLimits:
+    """How many pixels are decoded."""
+
+    picture: int
+    """In one picture."""
+    request: int
+    """In all pictures of a request together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +62,30 @@ class Predictions:
 class Predictor:
     """Decodes, preprocesses and predicts; safe to call from several threads at a time."""
 
-    def __init__(self, manifest: Manifest, engine: Engine, max_pixels: int) -> None:
+    def __init__(self, manifest: Manifest, engine: Engine, limits: PixelLimits) -> None:
         self.classes = manifest.classes
         self.input = manifest.input
         self._preprocess = Preprocessor(manifest.input)
         self._engine = engine
-        self._max_pixels = max_pixels
+        self._limits = limits
 
-    def __call__(self, images: Sequence[bytes]) -> Predictions:
-        """Predict on encoded pictures, as one batch.
+    def __call__(self, images: Sequence[bytes], is_wanted: IsWanted = lambda: True) -> Predictions:
+        """Predict on encoded pictures, as one batch. All headers are judged before any decoding.
 
         Raises:
             NotAnImage, TooManyPixels: one of them cannot be decoded; the sentence says which.
+            Abandoned: `is_wanted` said no, before a picture or before the network.
 
         """
         started = time.perf_counter()
-        batch = np.stack([self._input(images, index) for index in range(len(images))])
-        return self._predict(batch, time.perf_counter() - started)
+        if len(images) > 1:
+            self._judge_together(images)
+        inputs = []
+        for index in range(len(images)):
+            inputs.append(self._of(images, index, self._input))
+            if not is_wanted():
+                raise Abandoned
+        return self._predict(np.stack(inputs), time.perf_counter() - started)
 
     def predict_tensor(self, batch: FloatArray) -> Predictions:
         """Predict on what is already the network's input: N x 3 x H x W, normalised RGB.
@@ -89,9 +116,25 @@ class Predictor:
             inference_seconds=time.perf_counter() - started,
         )
 
-    def _input(self, images: Sequence[bytes], index: int) -> FloatArray:
+    def _judge_together(self, images: Sequence[bytes]) -> None:
+        total = sum(self._of(images, index, self._pixels) for index in range(len(images)))
+        if total > self._limits.request:
+            raise TooManyPixels(
+                f"The {len(images)} pictures have {total} pixels together, more than the"
+                f" {self._limits.request} that are decoded for one request: send smaller ones, or"
+                " several requests."
+            )
+
+    def _pixels(self, image: bytes) -> int:
+        return count_pixels(image, self._limits.picture)
+
+    def _input(self, image: bytes) -> FloatArray:
+        return self._preprocess(decode(image, self._limits.picture))
+
+    def _of(self, images: Sequence[bytes], index: int, look: Callable[[bytes], T]) -> T:
+        """Return `look` at one picture; a refusal says at which of several."""
         try:
-            return self._preprocess(decode(images[index], self._max_pixels))
+            return look(images[index])
         except RequestError as error:
             if len(images) == 1:
                 raise

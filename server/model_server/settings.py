@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(default=32_000_000, ge=1)
     """The largest picture that is decoded, in pixels (width x height), by its header."""
 
+    max_request_pixels: int = Field(default=128_000_000, ge=1)
+    """The most pixels in all pictures of one request together, by their headers."""
+
     max_images_per_request: int = Field(default=32, ge=1)
     """How many pictures one request may hold."""
 

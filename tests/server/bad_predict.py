@@ -29,6 +29,7 @@ END = b"--B--\r\n"
 DEEP = b'{"image": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
 TEXT_BOMB = b"Comment\x00\x00" + zlib.compress(bytes(80_000_000))
 WIDE = encode(Image.new("1", (2000, 501)), "PNG")
+BIG = encode(Image.new("1", (900, 900)), "PNG")
 
 PICTURES = [
     picture("nothing", b"", "picture is empty"),
@@ -119,6 +120,13 @@ FORMS = [
         "not-an-image",
     ),
     form("too many pictures", part() * 5 + END, "more than 4 pictures", 413, "too-many-images"),
+    form(
+        "too many pixels together, judged before any is decoded",
+        part(BIG[: len(BIG) // 2]) + part(BIG) * 3 + END,
+        "The 4 pictures have 3240000 pixels together, more than the 2000000",
+        413,
+        "too-many-pixels",
+    ),
     form("too many parts", part(b"", 'name="a"') * 101 + END, "more than 100 parts"),
     form("a huge header", part(disposition="x" * 9000) + END, "multipart body is malformed"),
     form(

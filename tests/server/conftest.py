@@ -37,6 +37,7 @@ def settings(artifact: Path) -> Settings:
         inference_threads=2,
         max_body_bytes=200_000,
         max_image_pixels=1_000_000,
+        max_request_pixels=2_000_000,
         max_images_per_request=4,
         body_timeout_seconds=0.3,
     )

@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 
 from model_server import artifact as artifacts
-from model_server.prediction import Predictor
+from model_server.prediction import PixelLimits, Predictor
 from model_server.torch_engine import TorchEngine
 from model_server.weights import load_network
 from tests.server.artifacts import encode, make_artifact, make_state
@@ -35,6 +35,7 @@ from tests.server.processes import ServerProcess
 
 CONNECTIONS = 64
 CLASSES = tuple(f"class-{number}" for number in range(16))
+LIMITS = PixelLimits(picture=10_000, request=10_000)
 AT_MOST = 5  # pictures in one form or list
 TOLERANCE = 2e-6  # answers have six digits, and a batch's last bits depend on its size
 APART = 5 * TOLERANCE
@@ -74,7 +75,7 @@ def make_pictures(count: int) -> list[bytes]:
 def expect(artifact: Path, pictures: Sequence[bytes]) -> torch.Tensor:
     """Each picture's probabilities, N x classes; raises ValueError when two are alike."""
     verified = artifacts.verify(artifact)
-    predict = Predictor(verified.manifest, TorchEngine(load_network(verified)), 10_000)
+    predict = Predictor(verified.manifest, TorchEngine(load_network(verified)), LIMITS)
     rows = [
         list(item.probabilities.values())
         for start in range(0, len(pictures), 100)

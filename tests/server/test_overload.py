@@ -31,9 +31,9 @@ def gate(settings: Settings, workers: Workers, lifecycle: Lifecycle) -> Iterator
     gate = threading.Event()
     model = load_model(settings, workers)
 
-    def held_back(images):
+    def held_back(*given: object):
         gate.wait()
-        return model.predict(images)
+        return model.predict(*given)
 
     lifecycle.loaded(replace(model, predict=held_back))
     yield gate

@@ -19,6 +19,7 @@ from model_server.lifecycle import Lifecycle
 from model_server.loading import load_model
 from model_server.metrics import Metrics
 from model_server.mirror.sender import Mirror
+from model_server.prediction import Abandoned, IsWanted, Predictions
 from model_server.settings import Settings
 from model_server.workers import Workers
 from tests.server.artifacts import encode, make_picture
@@ -46,9 +47,11 @@ class Gate:
         self.open = threading.Event()
         self.entered = threading.Event()
         self.count = 0
+        self.is_wanted: IsWanted = lambda: False
 
-    def hold(self) -> None:
+    def hold(self, is_wanted: IsWanted) -> None:
         self.count += 1
+        self.is_wanted = is_wanted
         self.entered.set()
         self.open.wait(DEADLINE_SECONDS)
 
@@ -58,9 +61,9 @@ def gate(settings: Settings, workers: Workers, lifecycle: Lifecycle) -> Iterator
     gate = Gate()
     model = load_model(settings, workers)
 
-    def held_back(*given: Any) -> Any:
-        gate.hold()
-        return model.predict(*given)
+    def held_back(images: list[bytes], is_wanted: IsWanted) -> Predictions:
+        gate.hold(is_wanted)
+        return model.predict(images, is_wanted)
 
     lifecycle.loaded(replace(model, predict=held_back))
     yield gate
@@ -195,16 +198,33 @@ async def test_a_client_that_hangs_up_leaves_the_queue_is_counted_499_and_is_not
         async with asyncio.timeout(DEADLINE_SECONDS):
             await waiting.task
         assert workers.pending == 1
+        assert gate.is_wanted()
         running.hang_up()
         async with asyncio.timeout(DEADLINE_SECONDS):
             await running.task
     assert [line["status"] for line in logs] == [499, 499]
     gate.open.set()
     await until(lambda: workers.pending == 0, "nothing is left to do")
-    assert gate.count == 1
+    assert (gate.count, gate.is_wanted()) == (1, False)
     assert (running.answered, waiting.answered, mirror.offered) == ([], [], [])
     stays = Caller(app)
     stays.send_body(JPEG)
     async with asyncio.timeout(DEADLINE_SECONDS):
         await stays.task
     assert [stays.answered[0]["status"], len(mirror.offered)] == [200, 1]
+
+
+def test_a_prediction_that_nobody_wants_any_more_stops_at_its_next_picture(
+    settings: Settings, workers: Workers
+):
+    predict = load_model(settings, workers).predict
+    asked: list[int] = []
+
+    def is_wanted() -> bool:
+        asked.append(len(asked))
+        return len(asked) < 2
+
+    damaged = JPEG[: len(JPEG) // 2]
+    with pytest.raises(Abandoned):
+        predict([JPEG, JPEG, damaged], is_wanted)
+    assert asked == [0, 1]

@@ -45,6 +45,7 @@ WRONG = [
     ("KEEP_ALIVE_SECONDS", "0"),
     ("MAX_BODY_BYTES", "10MB"),
     ("MAX_IMAGE_PIXELS", "0"),
+    ("MAX_REQUEST_PIXELS", "0"),
     ("MAX_IMAGES_PER_REQUEST", "0"),
     ("QUEUE_SIZE", "-1"),
     ("INFERENCE_THREADS", "0"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +22,7 @@ from model_server.mirror import shadow, wire
 from model_server.mirror.copies import Copy
 from model_server.mirror.sender import Mirror
 from model_server.model import Model
-from model_server.prediction import Predictions
+from model_server.prediction import IsWanted, Predictions
 from model_server.rest import bodies
 from model_server.settings import Settings
 from model_server.workers import Workers
@@ -49,7 +50,7 @@ class Dataplane:
         self._mirror = mirror
 
     async def predict(
-        self, request: Request, job: Callable[[Model, bytes], Predictions]
+        self, request: Request, job: Callable[[Model, bytes, IsWanted], Predictions]
     ) -> tuple[Model, Predictions]:
         """Read the body, run `job` on it in an inference thread, and record what came out.
 
@@ -66,13 +67,16 @@ class Dataplane:
             max_bytes=settings.max_body_bytes,
             timeout_seconds=min(settings.body_timeout_seconds, settings.request_timeout_seconds),
         )
-        queued = time.perf_counter()
+        queued, abandoned = time.perf_counter(), threading.Event()
 
         def timed() -> Predictions:
             self._metrics.queue_wait.observe(time.perf_counter() - queued)
-            return job(model, body)
+            return job(model, body, lambda: not abandoned.is_set())
 
-        predictions = await self._wait(self._workers.run(timed), request, deadline)
+        try:
+            predictions = await self._wait(self._workers.run(timed), request, deadline)
+        finally:
+            abandoned.set()  # a job that still runs stops at its next picture
         labels = [item.label for item in predictions.items]
         self._record(request, predictions, labels)
         if shadow.is_mirrored(request.headers):

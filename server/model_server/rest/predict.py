@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from model_server.model import Model
-from model_server.prediction import Prediction, Predictions
+from model_server.prediction import IsWanted, Prediction, Predictions
 from model_server.rest import forms, openapi, pictures, strict_json
 from model_server.rest.answers import Answer, ModelIdentity
 from model_server.rest.context import Context
@@ -39,12 +39,12 @@ def predict_routes(context: Context) -> APIRouter:
         """
         as_list = False
 
-        def job(model: Model, body: bytes) -> Predictions:
+        def job(model: Model, body: bytes, is_wanted: IsWanted) -> Predictions:
             nonlocal as_list
             limit = context.settings.max_images_per_request
             sent = pictures.find(body, request.headers, max_images=limit)
             as_list = sent.as_list
-            return model.predict(sent.encoded)
+            return model.predict(sent.encoded, is_wanted)
 
         model, predictions = await context.dataplane.predict(request, job)
         answers = _answers(model, predictions, request.state.request_id)

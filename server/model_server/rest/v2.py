@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from model_server import __version__
 from model_server.errors import MalformedRequest, UnknownModel, UnsupportedMediaType
 from model_server.model import Model
-from model_server.prediction import Predictions
+from model_server.prediction import IsWanted, Predictions
 from model_server.rest import bodies, strict_json, v2_binary, v2_openapi, v2_protocol
 from model_server.rest.context import Context
 from model_server.rest.probes import require_ready
@@ -86,11 +86,11 @@ def _add_inference_route(router: APIRouter, context: Context, prefix: str) -> No
         _served(context, request)
         asked: list[InferenceRequest] = []
 
-        def job(model: Model, body: bytes) -> Predictions:
+        def job(model: Model, body: bytes, is_wanted: IsWanted) -> Predictions:
             asked.append(_read(body, request.headers, model, max_images))
             given = asked[0].input
             if isinstance(given, list):
-                return model.predict(given)
+                return model.predict(given, is_wanted)
             return model.predict.predict_tensor(given)
 
         model, predictions = await context.dataplane.predict(request, job)
