@@ -6,11 +6,19 @@ weights' content is judged by `weights` when the server loads them.
 The digest is the SHA-256 of one line per regular file, `<sha256><two spaces><path>\n`, sorted by
 the path's bytes, which a shell can repeat:
 `cd artifact && find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum`.
+
+Others may write to the folder meanwhile, so only bytes that were hashed are used: `model.json` is
+parsed from those that the digest is made of, and `Artifact.read_weights` hashes what it returns.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +29,10 @@ from model_server.errors import ArtifactRefused, DigestMismatch, ManifestRefused
 
 MANIFEST = "model.json"
 MANIFEST_MAX_BYTES = 1024 * 1024
+
+# A pipe is not waited for, and a link not followed.
+_PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 
 _Positive = Annotated[int, Field(ge=1, le=65536)]
 # Numbers that float32 can be normalised with.
@@ -99,10 +111,23 @@ class Artifact:
     digest: str
     manifest: Manifest
 
-    @property
-    def weights(self) -> Path:
-        """The verified weights file."""
-        return self.folder / self.manifest.weights.file
+    def read_weights(self) -> bytes:
+        """Return the weights file's bytes, whose SHA-256 is the one that was verified.
+
+        Raises:
+            ArtifactRefused: they have changed since, or cannot be read.
+
+        """
+        weights = self.manifest.weights
+        path = self.folder / weights.file
+        with _reading(path), os.fdopen(os.open(path, _PLAIN), "rb") as file:
+            content = file.read()
+        if hashlib.sha256(content).hexdigest() != weights.sha256:
+            raise WeightsRefused(
+                f"{weights.file} changed after it was verified: write nothing to a folder that is"
+                " served, and start again."
+            )
+        return content
 
 
 def digest(folder: Path) -> str:
@@ -112,7 +137,7 @@ def digest(folder: Path) -> str:
         ArtifactRefused: the folder is missing, empty, or holds what has no place in an artifact.
 
     """
-    return _digest_of(_file_digests(folder))
+    return _digest_of(_read(folder).digests)
 
 
 def verify(folder: Path, expected_digest: str | None = None) -> Artifact:
@@ -122,17 +147,19 @@ def verify(folder: Path, expected_digest: str | None = None) -> Artifact:
         DigestMismatch: the bytes are not those of `expected_digest`.
         ManifestRefused: `model.json` is missing, or says what cannot be served.
         WeightsRefused: the weights file is missing, or is not the one `model.json` describes.
-        ArtifactRefused: the folder is missing, empty, or holds what has no place in an artifact.
+        ArtifactRefused: the folder is missing, empty, holds what has no place in an artifact, or
+            cannot be read.
 
     """
-    files = _file_digests(folder)
+    read = _read(folder)
+    files = read.digests
     found = _digest_of(files)
     if expected_digest is not None and found != expected_digest:
         raise DigestMismatch(
             f"The artifact's digest is {found}, but {expected_digest} was asked for: the bytes are"
             " not those that were registered; register the model again, or correct the digest."
         )
-    manifest = read_manifest(folder)
+    manifest = parse_manifest(read.manifest)
     weights = manifest.weights
     if weights.file not in files:
         raise WeightsRefused(
@@ -147,33 +174,90 @@ def verify(folder: Path, expected_digest: str | None = None) -> Artifact:
     return Artifact(folder=folder, digest=found, manifest=manifest)
 
 
-def _file_digests(folder: Path) -> dict[str, str]:
-    """Map each file's POSIX path, relative to `folder`, to its SHA-256."""
-    if not folder.is_dir():
-        raise ArtifactRefused(
-            f"There is no artifact folder at {folder}: mount one there, or name it by MODEL_PATH"
-            " or --artifact."
-        )
+@dataclass(frozen=True, slots=True)
+class _Read:
+    digests: dict[str, str]
+    """Each file's POSIX path, relative to the folder, and its SHA-256."""
+    manifest: bytes | None
+    """What the digest of model.json was made of, and one byte too much of it at the most."""
+
+
+def _read(folder: Path) -> _Read:
+    """Open every file once, without following links, and read it to its end."""
     digests: dict[str, str] = {}
-    for path in folder.rglob("*"):
-        if path.is_dir() and not path.is_symlink():
-            continue
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not path.is_file():
+    manifest = None
+    with _reading(folder):
+        if not folder.is_dir():
             raise ArtifactRefused(
-                f"The artifact holds {name!r}, which is not a regular file: an artifact is plain"
-                " files only; export the model again."
+                f"There is no artifact folder at {folder}: mount one there, or name it by"
+                " MODEL_PATH or --artifact."
             )
-        if not name.isprintable() or "\\" in name:
-            raise ArtifactRefused(
-                f"The artifact holds a file named {name!r}, whose name a digest cannot carry:"
-                " rename it and register the model again."
-            )
-        with path.open("rb") as file:
-            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        top = os.path.realpath(folder)
+        for parent, folders, files, descriptor in os.fwalk(top, onerror=_raise):
+            where = Path(parent).relative_to(top)
+            for name in folders:
+                path = (where / name).as_posix()
+                if not stat.S_ISDIR(_mode(name, descriptor)):
+                    raise _not_regular(path)
+            for name in files:
+                path = (where / name).as_posix()
+                digests[path], start = _read_file(folder, path, name, descriptor)
+                manifest = start if path == MANIFEST else manifest
     if not digests:
         raise ArtifactRefused(f"The artifact folder {folder} is empty: export the model into it.")
-    return digests
+    return _Read(digests, manifest)
+
+
+def _read_file(folder: Path, path: str, name: str, descriptor: int) -> tuple[str, bytes]:
+    """Return the SHA-256 of one file, and the start that it has read of a model.json."""
+    if not stat.S_ISREG(_mode(name, descriptor)):
+        raise _not_regular(path)
+    if not path.isprintable() or "\\" in path:
+        raise ArtifactRefused(
+            f"The artifact holds a file named {path!r}, whose name a digest cannot carry:"
+            " rename it and register the model again."
+        )
+    with _reading(folder / path), os.fdopen(os.open(name, _PLAIN, dir_fd=descriptor), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise _not_regular(path)
+        start = file.read(MANIFEST_MAX_BYTES + 1) if path == MANIFEST else b""
+        return hashlib.file_digest(file, lambda: hashlib.sha256(start)).hexdigest(), start
+
+
+def _mode(name: str, descriptor: int) -> int:
+    return os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+
+
+def _not_regular(path: str) -> ArtifactRefused:
+    return ArtifactRefused(
+        f"The artifact holds {path!r}, which is not a regular file: an artifact is plain files"
+        " only; export the model again."
+    )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say what it means for a user that `path`, or something below it, cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            remedy = (
+                f"let the user {os.geteuid()} and its groups read it, by the pod's fsGroup or by"
+                " the files' modes"
+            )
+        elif error.errno in _CHANGED:
+            remedy = "it changed while it was read; write nothing to a folder that is served"
+        else:
+            remedy = "check the volume"
+        reason = error.strerror or type(error).__name__
+        raise ArtifactRefused(
+            f"{path} cannot be read ({reason}): {remedy}, and start again."
+        ) from (error)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _digest_of(files: dict[str, str]) -> str:
@@ -182,23 +266,22 @@ def _digest_of(files: dict[str, str]) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Return what `model.json` in `folder` says.
+def parse_manifest(content: bytes | None) -> Manifest:
+    """Return what `content`, the bytes of `model.json`, says.
 
     Raises:
         ManifestRefused: it is missing, or says what cannot be served.
 
     """
-    path = folder / MANIFEST
-    if not path.is_file():
+    if content is None:
         raise ManifestRefused(
             f"The artifact has no {MANIFEST}, so its classes and preprocessing are unknown: export"
             " the model with `model-train export`; a bare state dict is refused."
         )
-    if path.stat().st_size > MANIFEST_MAX_BYTES:
+    if len(content) > MANIFEST_MAX_BYTES:
         raise ManifestRefused(f"{MANIFEST} is larger than 1 MiB: export the model again.")
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(step) for step in first["loc"]) or "the document"

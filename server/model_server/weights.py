@@ -10,11 +10,11 @@ import pickle
 import struct
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
+from io import BytesIO
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from model_server import architectures
@@ -42,41 +42,49 @@ def load_network(artifact: Artifact) -> nn.Module:
     """Return the artifact's network with its weights, in evaluation mode.
 
     Raises:
-        WeightsRefused: the file is unreadable or is not a state dict of tensors, its names or
-            shapes do not fit the architecture, or a value is not finite.
+        ArtifactRefused: the file cannot be read.
+        WeightsRefused: it changed after it was verified, it is not a state dict of tensors, its
+            names or shapes do not fit the architecture, or a value is not finite.
 
     """
     with torch.device("meta"):  # shapes alone: what model.json asks for may not fit the memory
         network = architectures.build(artifact.manifest)
-    state = _read(artifact.weights)
+    state = _read(artifact)
     _check_fit(state, network.state_dict())
     _check_finite(state)
     network.to_empty(device="cpu").load_state_dict(state)
     return network.eval()
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def _read(artifact: Artifact) -> Mapping[str, Tensor]:
+    """Parse the very bytes that are hashed: a mapped file could still change under the tensors.
+
+    The file's bytes and the tensors are in memory together, as are the tensors and the network's
+    copy of them later: the peak is the same as with a mapped file.
+    """
+    name = artifact.manifest.weights.file
+    content = artifact.read_weights()
     try:
-        if path.suffix == ".safetensors":
-            tensors: dict[str, Tensor] = load_file(path)
+        if name.endswith(".safetensors"):
+            tensors: dict[str, Tensor] = load(content)
             return tensors
         with warnings.catch_warnings():  # of torch's, about how a file was made that it then reads
             warnings.simplefilter("ignore")
-            state: object = torch.load(path, map_location="cpu", weights_only=True)
+            state: object = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise WeightsRefused(
-            f"{path.name} cannot be read as weights: export the model again."
+            f"{name} cannot be read as weights: export the model again."
         ) from error
     except pickle.UnpicklingError as error:
         raise WeightsRefused(
-            f"{path.name} holds more than tensors, and pickled code is never run: export the model"
+            f"{name} holds more than tensors, and pickled code is never run: export the model"
             " as safetensors, or save its state_dict() alone."
         ) from error
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
         raise WeightsRefused(
-            f"{path.name} is not a state dict of named tensors: save the model's state_dict()."
+            f"{name} is not a state dict of named tensors: save the model's state_dict()."
         )
     return state
 

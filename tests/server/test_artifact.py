@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ def test_a_good_artifact_is_verified_with_its_digest_and_classes(artifact: Path)
     verified = verify(artifact, digest(artifact))
     assert verified.digest == digest(artifact)
     assert verified.manifest.classes == ("cat", "dog")
-    assert verified.weights == artifact / "model.safetensors"
+    assert verified.read_weights() == (artifact / "model.safetensors").read_bytes()
 
 
 def test_the_digest_is_what_the_documented_shell_pipeline_prints(tmp_path: Path):
@@ -73,6 +76,96 @@ def test_a_symlink_in_the_artifact_is_refused(tmp_path: Path):
     (folder / "more").symlink_to("/etc/hostname")
     with pytest.raises(ArtifactRefused, match="'more', which is not a regular file"):
         verify(folder)
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors", "folder"])
+def test_a_link_in_the_place_of_any_part_is_refused(tmp_path: Path, name: str):
+    folder = make_artifact(tmp_path / "artifact")
+    (folder / "folder").mkdir()
+    (folder / name).rename(tmp_path / name)
+    (folder / name).symlink_to(tmp_path / name)
+    with pytest.raises(ArtifactRefused, match=f"'{name}', which is not a regular file"):
+        verify(folder)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path):
+    folder = make_artifact(tmp_path / "artifact")
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(ArtifactRefused, match="'pipe', which is not a regular file"):
+        verify(folder)
+
+
+def test_a_folder_may_be_reached_through_a_link(artifact: Path, tmp_path: Path):
+    (tmp_path / "current").symlink_to(artifact)
+    assert verify(tmp_path / "current", digest(artifact)).read_weights()
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, f"let the user {os.geteuid()} and its groups read it, by the pod's fsGroup"),
+        (errno.EIO, "check the volume, and start again"),
+        (errno.ENOENT, "it changed while it was read; write nothing to a folder that is served"),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_file_that_cannot_be_read_is_refused_with_its_name_and_a_remedy(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int, remedy: str
+):
+    real = os.open
+
+    def failing(path: Any, *arguments: Any, **options: Any) -> int:
+        if path == name:
+            raise OSError(number, os.strerror(number), path)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(ArtifactRefused) as refusal:
+        verify(artifact)
+    assert f"{artifact / name} cannot be read ({os.strerror(number)}): {remedy}" in str(
+        refusal.value
+    )
+
+
+def test_weights_that_change_after_they_were_verified_are_refused(tmp_path: Path):
+    folder = make_artifact(tmp_path / "artifact")
+    verified = verify(folder)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.write(b"x")
+    with pytest.raises(WeightsRefused, match="changed after it was verified"):
+        verified.read_weights()
+
+
+def test_weights_that_became_a_link_or_went_away_after_they_were_verified_are_refused(
+    tmp_path: Path,
+):
+    folder = make_artifact(tmp_path / "artifact")
+    verified = verify(folder)
+    weights = folder / "model.safetensors"
+    weights.rename(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactRefused, match="cannot be read"):
+        verified.read_weights()
+    weights.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactRefused, match="it changed while it was read"):
+        verified.read_weights()
+
+
+def test_the_manifest_is_parsed_from_the_bytes_that_were_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = make_artifact(tmp_path / "artifact")
+    asked, real = digest(folder), hashlib.file_digest
+
+    def swapping(file: Any, algorithm: Any) -> Any:
+        found = real(file, algorithm)
+        if os.path.sameopenfile(file.fileno(), manifest.fileno()):
+            edit_manifest(folder, name="another")
+        return found
+
+    monkeypatch.setattr(hashlib, "file_digest", swapping)
+    with (folder / "model.json").open() as manifest:
+        assert verify(folder, asked).manifest.name == "cats-dogs"
+    assert "another" in (folder / "model.json").read_text()
 
 
 def test_a_file_name_with_a_line_break_is_refused(tmp_path: Path):

@@ -98,6 +98,14 @@ def test_a_refused_artifact_ends_the_process_with_3_and_the_reason(
     assert (last["event"], last["exit_status"]) == (server.termination_message, 3)
 
 
+def test_a_model_that_cannot_be_read_ends_the_process_with_3_and_the_reason(
+    start_server: Start, tmp_path: Path
+):
+    server = start_server(tmp_path / ("a" * 300))
+    assert server.wait() == 3
+    assert "aaa cannot be read (File name too long): check the volume" in server.termination_message
+
+
 def test_a_wrong_setting_ends_the_process_with_2_and_the_reason(start_server: Start):
     server = start_server(drain_seconds="soon")
     assert server.wait() == 2

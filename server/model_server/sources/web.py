@@ -17,7 +17,7 @@ import requests
 import urllib3
 from requests.auth import AuthBase
 
-from model_server.artifact import MANIFEST, MANIFEST_MAX_BYTES, read_manifest
+from model_server.artifact import MANIFEST, MANIFEST_MAX_BYTES, parse_manifest
 from model_server.errors import (
     ArtifactRefused,
     ModelNotFound,
@@ -55,8 +55,8 @@ def download(uri: str, into: Path, settings: SourceSettings) -> Path:
         client = _Client(session, uri, settings)
         landing = Landing(into / "download", uri, settings.max_artifact_bytes)
         if folder:
-            client.fetch(MANIFEST, landing, max_bytes=MANIFEST_MAX_BYTES)
-            client.fetch(read_manifest(landing.folder).weights.file, landing)
+            manifest = client.fetch(MANIFEST, landing, max_bytes=MANIFEST_MAX_BYTES)
+            client.fetch(parse_manifest(manifest.read_bytes()).weights.file, landing)
             return landing.folder
         archive = client.fetch("archive", landing)
     unpacked = Landing(into / "unpacked", uri, settings.max_artifact_bytes, doing="unpacking")
