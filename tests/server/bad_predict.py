@@ -152,6 +152,7 @@ JSON = [
     malformed_json(
         "too many lists", b'{"image": ' + b"[" * 100_001, "lists and objects, more than"
     ),
+    malformed_json("too many keys", b"{" + b'"":' * 50_001, "50001 keys and strings, more than"),
     in_json("a list", [GOOD], "The JSON is a list"),
     in_json("a string", "x", "The JSON is a string"),
     in_json("an empty object", {}, "has no picture", slug="no-image"),

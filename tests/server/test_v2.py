@@ -194,6 +194,10 @@ def test_probes_are_answered_while_the_largest_json_tensors_are_read(server: Ser
     The best of three, since others' work on this machine holds up a probe as well.
     """
     numbers = b"[" + b",".join([b"0.12345678901234567"] * 500_000) + b"]"
-    tensor = b'{"name":"input","datatype":"FP32","shape":[4,3,32,32],"data":%s}' % numbers
+    keys = (
+        b"{" + b",".join(b'"%d":""' % number for number in range(24_000)) + b"}"
+    )  # as many as may
+    tensor = b'{"name":"input","datatype":"FP32","shape":[4,3,32,32],"data":%s,"parameters":%s}'
+    tensor %= (numbers, keys)
     shares = [share_of_longest_probe(server, b'{"inputs":[%s]}' % tensor) for _ in range(3)]
     assert min(shares) < 1 / 3, shares

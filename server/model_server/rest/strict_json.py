@@ -2,7 +2,8 @@
 
 `pictures` and `v2_protocol` call this in an inference thread. It knows no web framework. It must
 not hold up the event loop either, which needs the interpreter for probes: numbers are converted
-in Python, where other threads get their turn, and the lists and objects are counted beforehand.
+in Python, where other threads get their turn, and what is not is counted beforehand: lists and
+objects, and keys and strings.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ MEDIA_TYPE = "application/json"
 # A tensor of 32 pictures of 224 x 224 has 22,000 lists. Ten MiB of nothing but brackets would be
 # millions of objects, and seconds in which no other thread runs.
 _MAX_LISTS_AND_OBJECTS = 100_000
+# Pictures and names are some dozens. Ten MiB of short keys would be 0.6 s, read in one go.
+_MAX_KEYS_AND_STRINGS = 50_000
 _MAX_INTEGER_DIGITS = 20
 _SHOWN_LENGTH = 60
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -38,12 +41,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise MalformedRequest("The body is empty: send a JSON object.")
     if body.startswith(_BYTE_ORDER_MARK):
         raise MalformedRequest("The JSON begins with a byte order mark: send UTF-8 without one.")
-    opened = body.count(b"[") + body.count(b"{")
-    if opened > _MAX_LISTS_AND_OBJECTS:
-        raise MalformedRequest(
-            f"The JSON opens {opened} lists and objects, more than the {_MAX_LISTS_AND_OBJECTS}"
-            " that are read: send a tensor's data flat, or as binary data."
-        )
+    _bound(body)
     try:
         value = json.loads(
             body.decode(),
@@ -103,6 +101,22 @@ def kind_of(value: Any) -> str:
 def shown(text: str) -> str:
     """Return `text` quoted for a sentence, cut where it is long."""
     return repr(text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "...")
+
+
+def _bound(body: bytes) -> None:
+    """Refuse what would hold the interpreter; what is inside of strings counts too."""
+    opened = body.count(b"[") + body.count(b"{")
+    if opened > _MAX_LISTS_AND_OBJECTS:
+        raise MalformedRequest(
+            f"The JSON opens {opened} lists and objects, more than the {_MAX_LISTS_AND_OBJECTS}"
+            " that are read: send a tensor's data flat, or as binary data."
+        )
+    texts = body.count(b'"') // 2
+    if texts > _MAX_KEYS_AND_STRINGS:
+        raise MalformedRequest(
+            f"The JSON has {texts} keys and strings, more than the {_MAX_KEYS_AND_STRINGS} that are"
+            " read: send only what the schema names."
+        )
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
