@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
     """The longest body that is read, in bytes."""
 
+    max_bodies_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
+    """The most bytes of bodies held at a time, arriving or predicted; never less than one."""
+
     max_image_pixels: int = Field(default=32_000_000, ge=1)
     """The largest picture that is decoded, in pixels (width x height), by its header."""
 

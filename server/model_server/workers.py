@@ -34,10 +34,13 @@ class Workers:
         """The jobs that run or wait."""
         return self._pending
 
-    def run(self, job: Callable[[], T]) -> asyncio.Future[T]:
+    def run(
+        self, job: Callable[[], T], when_over: Callable[[], None] = lambda: None
+    ) -> asyncio.Future[T]:
         """Return the future of what `job` returns, computed in one of the threads.
 
-        Cancelling it takes the job out of the queue; one that runs, runs on.
+        Cancelling it takes the job out of the queue; one that runs, runs on. `when_over` is called,
+        in any thread, once nothing here holds the job: it has run, was taken out, or was refused.
 
         Raises:
             Overloaded: as many jobs wait as may.
@@ -45,12 +48,23 @@ class Workers:
         """
         with self._lock:
             if self._pending >= self._room:
+                when_over()
                 raise Overloaded(
                     "More requests wait than are queued: send it again after Retry-After seconds."
                 )
             self._pending += 1
-        future = self._executor.submit(job)
-        future.add_done_callback(self._done)
+        held = [job]  # the executor keeps what was cancelled until its turn comes
+
+        def start() -> T:
+            return held[0]()
+
+        def over(future: Future[T]) -> None:
+            held.clear()
+            self._done(future)
+            when_over()
+
+        future = self._executor.submit(start)
+        future.add_done_callback(over)
         return asyncio.wrap_future(future)
 
     def run_in_each(self, job: Callable[[], T]) -> list[T]:

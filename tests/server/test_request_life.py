@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -27,6 +29,7 @@ from tests.server.processes import DEADLINE_SECONDS
 
 JPEG = encode(make_picture())
 IMAGE = {"content-type": "image/jpeg"}
+LARGEST = len(JPEG)
 
 
 @pytest.fixture
@@ -37,6 +40,8 @@ def settings(artifact) -> Settings:
         queue_size=1,
         body_timeout_seconds=3600,
         request_timeout_seconds=3600,
+        max_body_bytes=LARGEST,
+        max_bodies_bytes=LARGEST * 2,
     )
 
 
@@ -165,6 +170,14 @@ class Caller:
     def hang_up(self) -> None:
         self._messages.put_nowait({"type": "http.disconnect"})
 
+    @property
+    def status(self) -> int:
+        return int(self.answered[0]["status"])
+
+    @property
+    def problem(self) -> Any:
+        return json.loads(self.answered[1]["body"])
+
     async def _send(self, message: Any) -> None:
         self.answered.append(message)
 
@@ -212,6 +225,84 @@ async def test_a_client_that_hangs_up_leaves_the_queue_is_counted_499_and_is_not
     async with asyncio.timeout(DEADLINE_SECONDS):
         await stays.task
     assert [stays.answered[0]["status"], len(mirror.offered)] == [200, 1]
+
+
+async def ended(*callers: Caller) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await asyncio.wait([caller.task for caller in callers])
+
+
+async def test_bodies_have_room_for_what_has_arrived_of_them_until_their_prediction_is_over(
+    app: FastAPI, gate: Gate, workers: Workers
+):
+    predicted, arriving, more = Caller(app), Caller(app), Caller(app)
+    predicted.send_body(JPEG)
+    arriving.send_body(JPEG[:-1], more=True)
+    more.send_body(b"x", more=True)
+    await until(gate.entered.is_set, "the first is predicted")
+    refused = Caller(app)
+    refused.send_body(b"x", more=True)
+    await ended(refused)
+    assert refused.status == 503
+    assert refused.problem["type"] == "urn:cv-factory:problem:overloaded"
+    assert (b"retry-after", b"1") in refused.answered[0]["headers"]
+    assert not arriving.task.done()
+    predicted.hang_up()
+    more.hang_up()
+    await ended(predicted, more)
+    still_predicted = Caller(app)
+    still_predicted.send_body(b"xx")
+    await ended(still_predicted)
+    assert still_predicted.status == 503
+    gate.open.set()
+    await until(lambda: workers.pending == 0, "the prediction is over")
+    arriving.send_body(JPEG[-1:])
+    whole = Caller(app)
+    whole.send_body(JPEG)
+    await ended(arriving, whole)
+    assert (arriving.status, whole.status) == (200, 200)
+
+
+@pytest.mark.parametrize("spoiled", [JPEG + b"x", JPEG[:9]], ids=["too long", "cut off"])
+async def test_a_body_that_comes_to_nothing_gives_its_room_back(
+    app: FastAPI, gate: Gate, spoiled: bytes
+):
+    gate.open.set()
+    for _ in range(5):
+        caller = Caller(app)
+        caller.send_body(JPEG[:9], more=True)
+        caller.send_body(spoiled, more=True)
+        caller.hang_up()
+        await ended(caller)
+        assert caller.answered == []
+    callers = [Caller(app), Caller(app)]
+    for caller in callers:
+        caller.send_body(JPEG)
+    await ended(*callers)
+    assert [caller.status for caller in callers] == [200, 200]
+
+
+def test_what_was_taken_out_of_the_queue_is_let_go_before_its_turn(workers: Workers, gate: Gate):
+    class Body:
+        """Stands for what a job holds."""
+
+        def __call__(self) -> None:
+            raise AssertionError("nobody wants it")
+
+    async def play() -> bool:
+        running = workers.run(lambda: gate.hold(lambda: True))
+        body = Body()
+        held = weakref.ref(body)
+        waiting = workers.run(body)
+        del body
+        waiting.cancel()
+        await asyncio.sleep(0)
+        let_go = held() is None
+        gate.open.set()
+        await running
+        return let_go
+
+    assert asyncio.run(play())
 
 
 def test_a_prediction_that_nobody_wants_any_more_stops_at_its_next_picture(

@@ -44,6 +44,7 @@ WRONG = [
     ("CONNECTION_MAX_AGE_SECONDS", "inf"),
     ("KEEP_ALIVE_SECONDS", "0"),
     ("MAX_BODY_BYTES", "10MB"),
+    ("MAX_BODIES_BYTES", "256Mi"),
     ("MAX_IMAGE_PIXELS", "0"),
     ("MAX_REQUEST_PIXELS", "0"),
     ("MAX_IMAGES_PER_REQUEST", "0"),

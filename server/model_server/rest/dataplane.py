@@ -48,6 +48,7 @@ class Dataplane:
         self._workers = workers
         self._metrics = metrics
         self._mirror = mirror
+        self._room = bodies.Room(max(settings.max_bodies_bytes, settings.max_body_bytes))
 
     async def predict(
         self, request: Request, job: Callable[[Model, bytes, IsWanted], Predictions]
@@ -64,6 +65,7 @@ class Dataplane:
         body = await bodies.read(
             request.receive,
             request.headers,
+            self._room,
             max_bytes=settings.max_body_bytes,
             timeout_seconds=min(settings.body_timeout_seconds, settings.request_timeout_seconds),
         )
@@ -73,8 +75,10 @@ class Dataplane:
             self._metrics.queue_wait.observe(time.perf_counter() - queued)
             return job(model, body, lambda: not abandoned.is_set())
 
+        give_back = partial(self._room.give_back, len(body))
         try:
-            predictions = await self._wait(self._workers.run(timed), request, deadline)
+            prediction = self._workers.run(timed, give_back)
+            predictions = await self._wait(prediction, request, deadline)
         finally:
             abandoned.set()  # a job that still runs stops at its next picture
         labels = [item.label for item in predictions.items]
