@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pickle
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,23 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float):
         WeightsRefused, match=r"NaN or infinite values in features\.1\.conv\.weight"
     ):
         load_network(verify(make_artifact(tmp_path, state=state)))
+
+
+def test_a_server_needs_none_of_the_packages_that_its_image_leaves_out(tmp_path: Path):
+    dockerfile = Path(__file__).resolve().parents[2] / "Dockerfile.server"
+    (line,) = re.findall(r"rm -rf ((?:\w+ )+)isympy\.py", dockerfile.read_text())
+    program = (
+        "import sys; from pathlib import Path\n"
+        f"for name in {line.split()}: sys.modules[name] = None\n"
+        "from model_server.loading import load_model\n"
+        "from model_server.settings import Settings\n"
+        "from model_server.workers import Workers\n"
+        f"settings = Settings(model_path=Path({str(make_artifact(tmp_path))!r}))\n"
+        "workers = Workers(queue_size=1, threads=1)\n"
+        "print(load_model(settings, workers).identity.name)\n"
+        "workers.close()\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
