@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from model_server.artifact import digest
-from tests.server.fetching import Fetching, tar_of, zip_of
+from model_server.sources.uris import shown
+from tests.server.fetching import Fetching, free_port, tar_of, zip_of
 from tests.server.file_server import (
     Authority,
     FileServer,
@@ -159,6 +160,40 @@ def test_a_password_or_a_signature_in_the_uri_shows_in_no_message(
         assert fetching(uri) != 0
         assert "secret" not in fetching.message
         assert "/m.tgz" in fetching.message
+
+
+@pytest.mark.parametrize(
+    "password", ["se/cret", "12/secret", "s?cret", "1?secret", "#cret", "c@ret"]
+)
+@pytest.mark.parametrize("user", ["bob:", "", "b/ob:"])
+def test_no_part_of_a_password_that_is_not_escaped_is_shown(
+    fetching: Fetching, user: str, password: str, capfd: pytest.CaptureFixture[str]
+):
+    assert fetching(f"https://{user}{password}@127.0.0.1:{free_port()}/m.tgz") != 0
+    log = capfd.readouterr()
+    assert "ret" not in log.out + log.err + fetching.message
+    assert "holds a user or password" in fetching.message or "https://... " in fetching.message
+
+
+@pytest.mark.parametrize(
+    ("uri", "seen"),
+    [
+        ("https://host/m.tgz?signature=a@b", "https://..."),
+        ("https://host/m.tgz?signature=a", "https://host/m.tgz?..."),
+        ("https://me:pw@host/m.tgz?signature=a", "https://host/m.tgz?..."),
+        ("s3://key:se/cret@bucket/m/", "s3://bucket/m/"),
+        ("s3://bucket/me@home/m/", "s3://bucket/me@home/m/"),
+        ("/data/me@home", "/data/me@home"),
+        ("file:///data/me@home", "file:///data/me@home"),
+        ("pvc://claim/me@home", "pvc://claim/me@home"),
+        ("models:/cats-dogs@champion", "models:/cats-dogs@champion"),
+        ("models://me:pw@host/m", "models://host/m"),
+        ("ftp://me:p//w@host/m", "ftp://host/m"),
+        ("me:pw@host/m", "host/m"),
+    ],
+)
+def test_a_uri_is_shown_without_what_may_be_secret(uri: str, seen: str):
+    assert shown(uri) == seen
 
 
 def test_no_secret_shows_in_the_log_of_the_whole_process(

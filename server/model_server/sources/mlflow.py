@@ -10,6 +10,7 @@ import os
 import re
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 import structlog  # noqa: E402
-from mlflow.artifacts import download_artifacts  # noqa: E402
+from mlflow.artifacts import download_artifacts, list_artifacts  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 from model_server.errors import (  # noqa: E402
@@ -35,13 +36,17 @@ from model_server.errors import (  # noqa: E402
     SettingsError,
     SourceUnreachable,
 )
+from model_server.sources.landing import MAX_FILES  # noqa: E402
 from model_server.sources.settings import SourceSettings  # noqa: E402
 from model_server.sources.uris import shown  # noqa: E402
 
-_URI = re.compile(r"models:/[^/@]+/[0-9]+|runs:/[0-9a-f]{32}/.+")
-_PASSWORD = re.compile(r"//[^/@\s]+@")
+_URI = re.compile(r"(?P<root>models:/[^/@]+/[0-9]+)|(?P<run>runs:/[0-9a-f]{32})/.+")
+_AUTHORITY = re.compile(r"https?://[^/?#]*")
+# In the client's own texts: users, passwords, and queries, which may hold a signature.
+_SECRET = re.compile(r"(?<=//)\S*@|\?\S+")
 _CLIENT_ERROR = re.compile(r"\b(?P<status>40[134]) Client Error")
 _PROGRESS_SECONDS = 5.0
+_COUNTING_SECONDS = 0.25
 
 log = structlog.get_logger()
 
@@ -56,7 +61,8 @@ def download(uri: str, into: Path, settings: SourceSettings) -> Path:
         SourceUnreachable: the registry or its store did not answer as it should.
 
     """
-    if not _URI.fullmatch(uri) or not uri.isprintable():
+    named = _URI.fullmatch(uri)
+    if not named or not uri.isprintable():
         raise SettingsError(
             f"The URI {shown(uri)!r} is not fetched: name one version as models:/NAME/VERSION, or a"
             " run's folder as runs:/ID/PATH."
@@ -66,24 +72,49 @@ def download(uri: str, into: Path, settings: SourceSettings) -> Path:
         raise SettingsError(
             "MLFLOW_TRACKING_URI does not name a registry: set it to an http:// or https:// URL."
         )
+    if "@" in _AUTHORITY.sub("", registry):
+        raise SettingsError(
+            "MLFLOW_TRACKING_URI holds a password with a /, ? or # in it, which would be sent and"
+            " logged as a path: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+        )
     limit = settings.max_artifact_bytes
     try:
-        with _limiting_files(limit), _telling(uri, into):
+        if _listed_bytes(uri, named["root"] or named["run"]) > limit:
+            raise _too_large(uri, limit)
+        with _limiting_files(limit), _counting(uri, into, limit):
             folder = Path(download_artifacts(artifact_uri=uri, dst_path=str(into)))
     except (MlflowException, OSError) as error:
         if _bytes_below(into) >= limit:
             raise _too_large(uri, limit) from error
-        raise _explained(error, uri, _PASSWORD.sub("//", registry)) from error
+        raise _explained(error, uri, registry) from error
     except ImportError as error:
         raise SettingsError(
             f"The store of {uri} needs a package that this image lacks ({error.name}): let the "
             "MLflow server hand artifacts on (--serve-artifacts), or add it to the image."
         ) from error
     if not folder.is_dir() or not any(folder.iterdir()):
-        raise _gone(uri, _PASSWORD.sub("//", registry))
+        raise _gone(uri, registry)
     if _bytes_below(into) > limit:
         raise _too_large(uri, limit)
     return folder
+
+
+def _listed_bytes(uri: str, root: str) -> int:
+    """Return the bytes of all files, as the registry lists them; it may not know, or may lie."""
+    size = files = 0
+    folders = [uri]
+    for folder in folders:
+        for entry in list_artifacts(artifact_uri=folder):
+            if entry.is_dir:
+                folders.append(f"{root}/{entry.path}")
+            size += entry.file_size or 0
+            files += 1
+            if files > MAX_FILES:
+                raise ArtifactRefused(
+                    f"{uri} holds more than {MAX_FILES} files: an artifact is a model.json and its"
+                    " weights; name the folder that holds just these."
+                )
+    return size
 
 
 @contextmanager
@@ -99,21 +130,31 @@ def _limiting_files(limit: int) -> Iterator[None]:
 
 
 @contextmanager
-def _telling(uri: str, into: Path) -> Iterator[None]:
-    """Log every few seconds how far a long download is; the registry does not say its end."""
+def _counting(uri: str, into: Path, limit: int) -> Iterator[None]:
+    """End the writing of all files once they are `limit` bytes, and log how far a download is.
+
+    `_limiting_files` is around this: it lifts the limit again.
+    """
     ended = threading.Event()
 
-    def tell() -> None:
-        while not ended.wait(_PROGRESS_SECONDS):
-            log.info("fetching", uri=uri, bytes=_bytes_below(into), total=None)
+    def count() -> None:
+        said = time.monotonic()
+        while not ended.wait(_COUNTING_SECONDS):
+            size = _bytes_below(into)
+            if size > limit:
+                _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+            if time.monotonic() - said >= _PROGRESS_SECONDS:
+                said = time.monotonic()
+                log.info("fetching", uri=uri, bytes=size, total=None)
 
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
+    counter = threading.Thread(target=count, daemon=True)
+    counter.start()
     try:
         yield
     finally:
         ended.set()
-        teller.join()
+        counter.join()
 
 
 def _bytes_below(folder: Path) -> int:
@@ -134,29 +175,33 @@ def _too_large(uri: str, limit: int) -> ArtifactRefused:
 
 
 def _explained(error: Exception, uri: str, registry: str) -> ModelNotFound | SourceUnreachable:
+    at = shown(registry)
     code = error.error_code if isinstance(error, MlflowException) else ""
     # Failed downloads are gathered into one exception that keeps their texts alone.
     refusal = _CLIENT_ERROR.search(str(error))
     status = refusal["status"] if refusal else ""
     if code == "RESOURCE_DOES_NOT_EXIST":
         return ModelNotFound(
-            f"There is no {uri} in the registry at {registry}: register it, or correct the URI."
+            f"There is no {uri} in the registry at {at}: register it, or correct the URI."
         )
     if status == "404":
         return _gone(uri, registry)
     if code in ("PERMISSION_DENIED", "UNAUTHENTICATED") or status in ("401", "403"):
         return SourceUnreachable(
-            f"The registry at {registry} refuses the credentials: correct MLFLOW_TRACKING_USERNAME"
+            f"The registry at {at} refuses the credentials: correct MLFLOW_TRACKING_USERNAME"
             " and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
         )
-    reason = " ".join(_PASSWORD.sub("//", str(error)).split())[:300]
+    # Parts of a password can stand anywhere in a text about such an address.
+    text = type(error).__name__ if "@" in registry else str(error)
+    reason = " ".join(_SECRET.sub("...", text).split())[:300]
     return SourceUnreachable(
-        f"The registry at {registry} does not answer as it should ({reason}): check the address"
+        f"The registry at {at} does not answer as it should ({reason}): check the address"
         " and that it is up; this is tried again."
     )
 
 
 def _gone(uri: str, registry: str) -> ModelNotFound:
     return ModelNotFound(
-        f"{uri} is registered at {registry}, but its files are not in the store: register it again."
+        f"{uri} is registered at {shown(registry)}, but its files are not in the store: register it"
+        " again."
     )

@@ -8,6 +8,7 @@ that each hop is checked: never from https to http.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -64,18 +65,20 @@ def download(uri: str, into: Path, settings: SourceSettings) -> Path:
 
 
 def _checked(uri: str, settings: SourceSettings) -> SplitResult:
+    if "@" in re.split(r"[?#]", uri)[0]:
+        raise SettingsError(
+            f"The URI {shown(uri)} holds a user or password, which everyone could read: take it"
+            " out, and set FETCH_BEARER_TOKEN or mount a .netrc; in a path write %40 for an @."
+        )
     try:
         parts = urlsplit(uri)
         host, _ = parts.hostname, parts.port  # an impossible port is found when it is read
-    except ValueError as error:
-        raise SettingsError(f"The URI {shown(uri)} is malformed ({error}): correct it.") from error
+    except ValueError:
+        host = None  # and its text, which may quote a password, is not shown
     if not host or not uri.isprintable():
-        raise SettingsError(f"The URI {shown(uri)} is malformed: write https://HOST/PATH.")
-    if parts.username is not None:
         raise SettingsError(
-            f"The URI {shown(uri)} holds a user or password, which everyone could read: take it"
-            " out, and set FETCH_BEARER_TOKEN or mount a .netrc."
-        )
+            f"The URI {shown(uri)} is malformed: write https://HOST/PATH."
+        ) from None
     if parts.scheme != "https" and not settings.fetch_allow_http:
         raise SettingsError(
             f"{shown(uri)} is not encrypted, so anyone on the way could answer it: name an https://"
