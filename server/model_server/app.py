@@ -18,7 +18,7 @@ from model_server.metrics import OTHER, Metrics
 from model_server.mirror.sender import Mirror
 from model_server.rest import openapi, problems
 from model_server.rest.answers import Answer
-from model_server.rest.connections import ConnectionLife
+from model_server.rest.connections import ConnectionLife, Refusals
 from model_server.rest.context import Context
 from model_server.rest.dataplane import Dataplane
 from model_server.rest.pages import DOCS_ASSETS, page_routes
@@ -63,6 +63,8 @@ def create_app(
     problems.install(app)
     paths = _expect(metrics, groups)
     metrics.observe(workers)
+    app.state.head_timeout_seconds = settings.body_timeout_seconds  # for `rest.parsing`
+    app.add_middleware(Refusals)
     app.add_middleware(
         Telemetry,
         metrics=metrics,

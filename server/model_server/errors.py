@@ -20,6 +20,7 @@ into an HTTP answer.
     ├── MalformedRequest         400
     ├── UnknownModel             404
     ├── BodyTimeout              408
+    ├── HeadersTimeout           408
     ├── BodyTooLarge             413
     ├── TooManyPixels            413
     ├── TooManyImages            413
@@ -27,6 +28,7 @@ into an HTTP answer.
     ├── UnsupportedEncoding      415
     ├── NoImage                  422
     ├── InvalidRequest           422
+    ├── HeadersTooLarge          431
     └── Unavailable              503  with Retry-After
         ├── NotReady                  the model is still loading
         ├── Overloaded                the queue is full
@@ -126,6 +128,12 @@ class BodyTimeout(RequestError):
     status, slug, title = 408, "body-timeout", "Request timeout"
 
 
+class HeadersTimeout(RequestError):
+    """The request's headers did not arrive in time."""
+
+    status, slug, title = 408, "headers-timeout", "Request timeout"
+
+
 class BodyTooLarge(RequestError):
     """The body has more bytes than are read."""
 
@@ -167,6 +175,12 @@ class InvalidRequest(RequestError):
     """The request can be read, but does not say what it must."""
 
     status, slug, title = 422, "invalid-request", "Invalid request"
+
+
+class HeadersTooLarge(RequestError):
+    """The request has more bytes of headers than are read."""
+
+    status, slug, title = 431, "headers-too-large", "Headers too large"
 
 
 class Unavailable(RequestError):

@@ -1,0 +1,199 @@
+"""How a connection ends: told so with an answer, closed while idle, or left by its client.
+
+`serve` gives it to uvicorn; `connections` asks it at each answer whether that is the last. What
+the client may still be sending when the last answer is written is read and thrown away for a
+moment, since a reset would take the answer from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+
+from model_server.rest.parsing import PacedProtocol
+
+CONNECTION = "connection"
+"""The key of a request's state under which its connection lies."""
+
+_FIRST_REQUEST_SECONDS = 1.0
+"""How long a connection that is new when the process ends has for its first request."""
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 16 * 1024 * 1024
+
+
+class TimedProtocol(PacedProtocol):
+    """uvicorn's HTTP protocol, which knows its connection's age and what is still to be read."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the connection's clock; one that never sends anything is closed as an idle one."""
+        super().connection_made(transport)
+        self._connected_at = self.loop.time()
+        self._over_at: float | None = None
+        self._used = False
+        self._half_closed = False
+        self._listening_ended = False
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._lingered_bytes = 0
+        self._answers = _Answers(transport, self._close_after_answer)
+        self._await_request()
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return self.loop.time() - self._connected_at
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the answer being given is the last in any case: no further request is read."""
+        if self.pipeline:
+            return False
+        return self._parsed_all or self._half_closed or self._last_begun or self.cycle.more_body
+
+    def is_last(self, patience_seconds: float) -> bool:
+        """Whether the answer being given is the last on a connection whose time is over.
+
+        What the client has sent behind the request is still answered, for so many seconds from
+        the first time that this was asked; then no further request is begun.
+        """
+        now = self.loop.time()
+        if self._over_at is None:
+            self._over_at = now
+        if not self._has_more():
+            return True
+        if now - self._over_at >= patience_seconds:
+            self.stop_parsing()
+        return self.is_at_end
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a request, or throw away what follows the last one."""
+        if self._linger_timer is None:
+            super().data_received(data)
+            return
+        self._lingered_bytes += len(data)
+        if self._lingered_bytes > _LINGER_BYTES:
+            self.transport.close()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the other direction open while answers are owed to a client that sends no more."""
+        self._half_closed = True
+        if self._owed and self.cycle.more_body:  # this request will never be whole
+            if not self.pipeline:
+                return False
+            self.pipeline.popleft()
+            self._owed -= 1
+        return self._owed > 0 and self._linger_timer is None
+
+    def on_message_begin(self) -> None:
+        """Give the request its connection."""
+        super().on_message_begin()
+        if not self._muted:
+            self._used = True
+            self.scope["state"][CONNECTION] = self
+
+    def on_headers_complete(self) -> None:
+        """Let the answer's end be this connection's to handle."""
+        super().on_headers_complete()
+        if self._owed:
+            self.cycle.transport = self._answers  # type: ignore[assignment]
+
+    def on_response_complete(self) -> None:
+        """Close where this was the last answer, though nobody knew when it began."""
+        if self._linger_timer is not None:
+            self.server_state.total_requests += 1
+            return
+        super().on_response_complete()
+        if self._half_closed and not self._owed:
+            self.transport.close()
+        elif self._listening_ended:
+            self._end_if_idle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the last request, which holds this connection."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        if self._used:
+            self.scope["state"].pop(CONNECTION, None)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, unless a request has arrived that is not read yet."""
+        if self._is_idle():
+            self._close_idle()
+        elif not self._owed:
+            self._await_request()
+
+    def shutdown(self) -> None:
+        """Close an idle connection; leave the others to their last answer.
+
+        uvicorn calls it when listening has ended. A connection that was just made, or whose next
+        request has begun to arrive, is not idle.
+        """
+        self._listening_ended = True
+        if not self._used and self.age < _FIRST_REQUEST_SECONDS:
+            self.loop.call_later(_FIRST_REQUEST_SECONDS, self._end_if_idle)
+        else:
+            self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        """Close it once no answer is owed and neither we nor the kernel hold a byte of a request.
+
+        What the kernel holds is looked at again: it need not be a request.
+        """
+        if self._is_idle():
+            self._close_idle()
+        elif not self._owed and not self.transport.is_closing():
+            self.loop.call_later(_FIRST_REQUEST_SECONDS, self._end_if_idle)
+
+    def _await_request(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def _is_idle(self) -> bool:
+        return not (self._owed or self._head_begun or self._unparsed or self._has_unread())
+
+    def _has_more(self) -> bool:
+        """Whether the client has already sent another request behind the one being answered."""
+        return bool(self.pipeline or self._unparsed or self._head_begun or self._has_unread())
+
+    def _close_idle(self) -> None:
+        """Close in this very moment: the loop would only do so after all else that it has to do.
+
+        A client that has its next request ready then learns of the end before it sends it.
+        """
+        if self.transport.is_closing():
+            return
+        number = os.dup(self.transport.get_extra_info("socket").fileno())
+        with contextlib.suppress(OSError), socket.socket(fileno=number) as connection:
+            connection.shutdown(socket.SHUT_RDWR)  # fails where the client has closed it already
+        self.transport.close()
+
+    def _close_after_answer(self) -> None:
+        """Close; where the client may be sending, only after a moment in which it reads."""
+        if self.transport.is_closing() or self._linger_timer is not None:
+            return
+        sending = self._last_begun or self.cycle.more_body or self._has_more()
+        if self._half_closed or not sending:
+            self.transport.close()
+            return
+        self.stop_parsing()
+        self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
+    def _may_read(self) -> bool:
+        return self._linger_timer is not None or super()._may_read()
+
+
+class _Answers:
+    """The transport as an answer sees it: to close it is the connection's own affair."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close

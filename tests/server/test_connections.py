@@ -1,0 +1,321 @@
+"""Clients that send ahead, slowly, too much, half, or nothing that is HTTP: raw sockets.
+
+The server's own loop, protocol and listener, around small apps or around the whole one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
+
+from model_server.app import create_app
+from model_server.lifecycle import Lifecycle
+from model_server.metrics import Metrics
+from model_server.rest.connections import ConnectionLife
+from model_server.settings import Settings
+from model_server.workers import Workers
+from tests.server.loopback import answers, play, running, until
+
+HOST = b"Host: server\r\n"
+GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+
+
+def post(body: bytes, headers: bytes = b"") -> bytes:
+    length = b"Content-Length: %d\r\n" % len(body)
+    return b"POST / HTTP/1.1\r\n" + HOST + headers + length + b"\r\n" + body
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(b"<" + body + b">")(scope, receive, send)
+
+
+async def unread(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("<not read>")(scope, receive, send)
+
+
+class Held:
+    """Answers once it is let go."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        await self.go.wait()
+        await PlainTextResponse("<held>")(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        post(b"body", H2C),
+        b"POST / HTTP/1.1\r\n" + HOST + H2C + b"Transfer-Encoding: chunked\r\n\r\n"
+        b"2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n",
+        post(b"body", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+    ],
+    ids=["h2c", "h2c in chunks", "websocket"],
+)
+@pytest.mark.parametrize("piece", [1, 10_000])
+def test_an_offer_to_upgrade_is_passed_over(
+    first: bytes, piece: int, caplog: pytest.LogCaptureFixture
+):
+    async def scene() -> bytes:
+        async with running(echo) as server:
+            client = server.connect()
+            data = first + post(b"", H2C) + post(b"next", b"Connection: close\r\n")
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for start in range(0, len(data), piece):
+                client.sendall(data[start : start + piece])
+                await asyncio.sleep(0)
+            return await answers(client)
+
+    assert re.findall(rb"<.*?>", play(scene())) == [b"<body>", b"<>", b"<next>"]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "many"), [(GET, 10_000), (post(bytes(30_000)), 300), (post(bytes(1_000_000)), 9)]
+)
+def test_a_client_that_sends_ahead_waits_while_nothing_is_answered(request_: bytes, many: int):
+    async def scene() -> tuple[int, int, bytes]:
+        held = Held()
+        async with running(held) as server:
+            client = server.connect()
+            last = post(b"", b"Connection: close\r\n")
+            sending = asyncio.create_task(asyncio.to_thread(client.sendall, request_ * many + last))
+            connection = await server.accepted()
+            await until(lambda: bool(connection.pipeline) and connection.flow.read_paused)
+            await asyncio.sleep(0.1)
+            waiting = len(connection.pipeline)
+            size = len(connection._unparsed) + sum(len(x.body) for x, _ in connection.pipeline)
+            held.go.set()
+            said = asyncio.create_task(answers(client))
+            await sending
+            return waiting, size, await said
+
+    waiting, size, said = play(scene())
+    assert waiting < 400
+    assert size < 2_000_000
+    assert said.count(b"<held>") == many + 1
+
+
+async def trickled(client: socket.socket) -> None:
+    client.sendall(GET[:-10])
+
+
+async def too_long(client: socket.socket) -> None:
+    client.sendall(GET[:-2] + b"X: " + b"x" * 66_000 + b"\r\n\r\n")
+
+
+async def too_many(client: socket.socket) -> None:
+    client.sendall(GET[:-2] + b"X: xxxxxxxxxxxx\r\n" * 5_000 + b"\r\n")
+
+
+async def endless(client: socket.socket) -> None:
+    client.sendall(GET[:-2] + b"X: " + b"x" * 200_000)
+
+
+async def endless_trailer(client: socket.socket) -> None:
+    head = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    client.sendall(head + b"0\r\nX: " + b"x" * 200_000)
+
+
+async def garbage(client: socket.socket) -> None:
+    client.sendall(b"GARBAGE\r\n\r\n")
+
+
+async def not_ascii(client: socket.socket) -> None:
+    client.sendall("GET /modèle HTTP/1.1\r\nHost: server\r\n\r\n".encode())
+
+
+async def not_a_port(client: socket.socket) -> None:
+    client.sendall(b"CONNECT server:80 HTTP/1.1\r\n" + HOST + b"\r\n")
+
+
+async def no_length(client: socket.socket) -> None:
+    client.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: x\r\n\r\n")
+
+
+async def no_chunk(client: socket.socket) -> None:
+    head = b"POST /predict HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    client.sendall(head + b"3\r\nabc\r\nGARBAGE\r\n")
+
+
+UNREADABLE = [
+    (trickled, 408, "headers-timeout"),
+    (too_long, 431, "headers-too-large"),
+    (too_many, 431, "headers-too-large"),
+    (endless, 431, "headers-too-large"),
+    (endless_trailer, 431, "headers-too-large"),
+    (garbage, 400, "malformed-request"),
+    (not_ascii, 400, "malformed-request"),
+    (not_a_port, 400, "malformed-request"),
+    (no_length, 400, "malformed-request"),
+    (no_chunk, 400, "malformed-request"),
+]
+
+
+@pytest.fixture
+def whole_app(settings: Settings, workers: Workers) -> tuple[FastAPI, Lifecycle]:
+    lifecycle = Lifecycle()
+    return create_app(settings, lifecycle, workers, Metrics()), lifecycle
+
+
+@pytest.mark.parametrize("good_before", [0, 2])
+@pytest.mark.parametrize(("send", "status", "slug"), UNREADABLE)
+def test_what_cannot_be_read_is_answered_in_its_turn_as_a_problem_that_is_counted(
+    whole_app: tuple[FastAPI, Lifecycle],
+    send: Callable[[socket.socket], Awaitable[None]],
+    status: int,
+    slug: str,
+    good_before: int,
+    caplog: pytest.LogCaptureFixture,
+):
+    app, lifecycle = whole_app
+
+    async def scene() -> tuple[bytes, bytes]:
+        async with running(app, lifecycle=lifecycle) as server:
+            client = server.connect()
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: server\r\n\r\n" * good_before)
+            await send(client)
+            said = await answers(client)
+            reader = server.connect()
+            reader.sendall(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n")
+            return said, await answers(reader)
+
+    with capture_logs() as lines:
+        said, metrics = play(scene())
+    assert said.count(b"HTTP/1.1 200 OK") == good_before
+    last = said[said.rindex(b"HTTP/1.1 4") :]
+    head, body = last.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"content-type: application/problem+json" in head
+    assert b"connection: close" in head
+    problem = json.loads(body)
+    assert problem["type"] == f"urn:cv-factory:problem:{slug}"
+    assert b"x-request-id: %s" % problem["request_id"].encode() in head
+    assert re.search(rb'rejected_total\{[^}]*reason="%s"\} 1.0' % slug.encode(), metrics)
+    counted = rb'http_requests_total\{[^}]*path="(other|/predict|/)",status="%d"\} 1.0' % status
+    assert re.search(counted, metrics)
+    requests = [line for line in lines if line["event"] == "request" and line["status"] == status]
+    assert [line["problem"] for line in requests] == [slug]
+    assert caplog.records == []
+
+
+def test_a_head_may_wait_for_the_answers_before_it():
+    async def scene() -> bytes:
+        held = Held()
+        app = Starlette()
+        app.state.head_timeout_seconds = 0.05
+        lifecycle = Lifecycle()
+        app.mount("/", ConnectionLife(held, lifecycle, max_age_seconds=60))
+        async with running(app, lifecycle=lifecycle) as server:
+            client = server.connect()
+            client.sendall(GET * 500 + post(b"", b"Connection: close\r\n"))
+            connection = await server.accepted()
+            await until(lambda: connection.flow.read_paused)
+            await asyncio.sleep(0.1)
+            held.go.set()
+            return await answers(client)
+
+    assert play(scene()).count(b"<held>") == 501
+
+
+def test_an_answer_before_the_end_of_the_body_is_read_by_the_client_and_is_the_last():
+    async def scene() -> bytes:
+        async with running(unread) as server:
+            client = server.connect()
+            head = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 100000000000\r\n\r\n"
+            client.sendall(head)
+            first = await asyncio.to_thread(client.recv, 10_000)
+            # Until it is too much, or too late.
+            await asyncio.to_thread(send_on, client, bytes(1_000_000))
+            client.close()
+            return first
+
+    said = play(scene())
+    assert said.endswith(b"<not read>")
+    assert b"connection: close" in said
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [(post(b"body"), 1), (GET * 3, 3), (GET + post(b"body")[:-1], 1)],
+    ids=["one request", "three", "half of the second"],
+)
+def test_a_client_that_sends_no_more_is_still_answered(sent: bytes, answered: int):
+    async def scene() -> bytes:
+        held = Held()
+        async with running(held) as server:
+            client = server.connect()
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+            connection = await server.accepted()
+            await until(lambda: connection._half_closed)
+            held.go.set()
+            return await answers(client)
+
+    assert play(scene()).count(b"<held>") == answered
+
+
+def test_a_client_that_hangs_up_in_its_body_is_not_waited_for():
+    async def scene() -> None:
+        async with running(echo) as server:
+            client = server.connect()
+            client.sendall(post(b"body")[:-1])
+            await server.accepted()
+            client.close()
+            await until(lambda: not server.server.server_state.connections)
+
+    play(scene())
+
+
+@pytest.mark.parametrize("ending", [False, True])
+def test_a_client_that_always_has_one_more_request_behind_is_told_to_close(ending: bool):
+    async def scene() -> bytes:
+        age = 60 if ending else 0.2
+        async with running(echo, max_age_seconds=age) as server:
+            client = server.connect()
+            sending = asyncio.create_task(asyncio.to_thread(send_on, client, post(b"body") * 50))
+            connection = await server.accepted()
+            await until(lambda: connection._used)
+            if ending:
+                server.lifecycle.end(drain=True)
+                connection._over_at = connection.loop.time() - 60
+            said = await asyncio.to_thread(read_on, client)
+            await sending
+            return said
+
+    said = play(scene())
+    assert said.count(b"connection: close") == 1
+    assert said.endswith(b"<body>")
+    assert said[said.rindex(b"HTTP/1.1") :].count(b"connection: close") == 1
+
+
+def send_on(client: socket.socket, data: bytes) -> None:
+    try:
+        while True:
+            client.sendall(data)
+    except OSError:
+        return
+
+
+def read_on(client: socket.socket) -> bytes:
+    said = b""
+    while piece := client.recv(100_000):
+        said = said[-1000:] + piece
+    client.close()
+    return said
