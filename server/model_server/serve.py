@@ -14,7 +14,9 @@ import math
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import structlog
 import uvicorn
@@ -22,7 +24,7 @@ import uvloop
 
 from model_server import termination
 from model_server.app import create_app
-from model_server.errors import SettingsError, StartupError
+from model_server.errors import ArtifactRefused, SettingsError, StartupError
 from model_server.lifecycle import Lifecycle, Phase
 from model_server.loading import load_model
 from model_server.metrics import Metrics
@@ -35,6 +37,7 @@ from model_server.workers import Workers
 _BACKLOG = 2048
 _SLACK_SECONDS = 2.0
 """At the end, beyond one request's time: a new connection has a second for its first request."""
+_SHOWN_LENGTH = 200
 _LAST_WORDS_SECONDS = 1.0
 """How long the answers to what the end has cut off may take to be written."""
 
@@ -50,11 +53,13 @@ def run(settings: Settings) -> int:
     """
     listener = _listen(settings)
     workers = Workers(queue_size=settings.queue_size, threads=settings.inference_threads)
+    loading = _Loading(settings, workers)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        status = runner.run(_serve(settings, listener, workers))
+        status = runner.run(_serve(settings, listener, workers, loading))
     workers.close()
     if workers.pending:
         log.warning("predictions were cut off by the end of the process", count=workers.pending)
+    if workers.pending or not loading.outcome.done():
         os._exit(status)  # their threads would keep the process for as long as they run
     return status
 
@@ -71,7 +76,9 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-async def _serve(settings: Settings, listener: socket.socket, workers: Workers) -> int:
+async def _serve(
+    settings: Settings, listener: socket.socket, workers: Workers, loading: _Loading
+) -> int:
     lifecycle, metrics = Lifecycle(), Metrics()
     mirror = Mirror(settings, metrics)
     server = _Server(
@@ -92,31 +99,58 @@ async def _serve(settings: Settings, listener: socket.socket, workers: Workers) 
     mirroring.add_done_callback(_say_how_mirroring_ended)
     _end_on_signals(server, lifecycle, settings.drain_seconds, mirroring)
     log.info("listening", host=settings.host, port=listener.getsockname()[1])
-    loading = asyncio.create_task(_load(settings, workers))
-    loading.add_done_callback(lambda task: _take(task, server, lifecycle, metrics))
+    loading.start()
+    loaded = asyncio.wrap_future(loading.outcome)
+    loaded.add_done_callback(lambda future: _take(future, server, lifecycle, metrics))
     await server.serve(sockets=[listener])
     mirroring.cancel()
     await asyncio.wait([mirroring])
-    try:
-        await loading
-    except StartupError as error:
-        return termination.explain(error)
+    if loaded.done() and isinstance(refusal := loaded.exception(), StartupError):
+        return termination.explain(refusal)
+    loaded.cancel()  # told to end while it loads, the process waits no longer
     log.info("ended")
     return 0
 
 
-async def _load(settings: Settings, workers: Workers) -> Model:
-    return await asyncio.to_thread(load_model, settings, workers)
+class _Loading(threading.Thread):
+    """Loads the model beside the server, which can end without waiting for this."""
+
+    def __init__(self, settings: Settings, workers: Workers) -> None:
+        super().__init__(name="loading", daemon=True)
+        self._settings = settings
+        self._workers = workers
+        self.outcome: Future[Model] = Future()
+        """The model, or a StartupError."""
+
+    def run(self) -> None:
+        """Come to an outcome."""
+        self.outcome.set_running_or_notify_cancel()  # it can no longer be cancelled
+        try:
+            self.outcome.set_result(load_model(self._settings, self._workers))
+        except StartupError as refusal:
+            self.outcome.set_exception(refusal)
+        except Exception as error:
+            log.exception("loading failed unforeseen")
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:_SHOWN_LENGTH]
+            self.outcome.set_exception(
+                ArtifactRefused(
+                    f"The model cannot be loaded, for a reason that nobody foresaw ({reason}): the"
+                    " log has its trace; give the server more memory if that was short, or export"
+                    " the model again."
+                )
+            )
 
 
 def _take(
-    task: asyncio.Task[Model], server: _Server, lifecycle: Lifecycle, metrics: Metrics
+    loaded: asyncio.Future[Model], server: _Server, lifecycle: Lifecycle, metrics: Metrics
 ) -> None:
     """Become ready with the loaded model; a failure, which `_serve` explains, ends the server."""
-    if task.cancelled() or task.exception() is not None:
+    if loaded.cancelled():
+        return
+    if loaded.exception() is not None:
         server.should_exit = True
         return
-    model = task.result()
+    model = loaded.result()
     metrics.identify(model)
     lifecycle.loaded(model)
     log.info("ready", sha256=model.digest, engine=model.engine, **model.identity.labels())

@@ -128,6 +128,20 @@ def test_sigterm_while_the_model_loads_ends_without_a_drain(start_server: Start)
     assert "draining" not in [event["event"] for event in server.events]
 
 
+def test_sigterm_while_an_artifact_is_read_that_takes_minutes_ends_at_once(
+    start_server: Start, tmp_path: Path
+):
+    folder = make_artifact(tmp_path / "large")
+    with (folder / "zeros").open("wb") as file:
+        file.truncate(1 << 40)  # without a block on the disk; reading it takes minutes
+    server = start_server(folder)
+    server.event("listening")
+    server.signal(signal.SIGTERM)
+    server.event("stopping")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+
+
 async def test_a_request_in_flight_when_listening_stops_is_finished(start_server: Start):
     server = start_server(drain_seconds=0).wait_ready()
     async with await Connection.to(("127.0.0.1", server.port)) as connection:

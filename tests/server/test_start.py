@@ -9,13 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
 import torch
+from structlog.testing import capture_logs
 
-from model_server import __version__
+from model_server import __version__, serve
 from model_server.artifact import digest
+from model_server.settings import Settings
 from tests.server.artifacts import encode, make_artifact, make_picture, make_state
 from tests.server.processes import ServerProcess, wait_until
 
@@ -104,6 +107,31 @@ def test_a_model_that_cannot_be_read_ends_the_process_with_3_and_the_reason(
     server = start_server(tmp_path / ("a" * 300))
     assert server.wait() == 3
     assert "aaa cannot be read (File name too long): check the volume" in server.termination_message
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("no such kernel\nat line 7")])
+def test_what_nobody_foresaw_while_loading_ends_with_3_and_one_sentence(
+    artifact: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+):
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    message = tmp_path / "message"
+    monkeypatch.setenv("TERMINATION_MESSAGE_PATH", str(message))
+    monkeypatch.setattr("model_server.serve.load_model", fail)
+    with capture_logs() as logs:
+        assert serve.run(Settings(model_path=artifact, host="127.0.0.1", port=0)) == 3
+    sentence = message.read_text()
+    assert sentence.startswith(
+        f"The model cannot be loaded, for a reason that nobody foresaw ({type(error).__name__}"
+    )
+    assert "\n" not in sentence
+    traced = [line for line in logs if line.get("exc_info")]
+    assert [line["event"] for line in traced] == ["loading failed unforeseen"]
+    assert logs[-1]["event"] == sentence
 
 
 def test_a_wrong_setting_ends_the_process_with_2_and_the_reason(start_server: Start):
