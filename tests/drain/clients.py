@@ -19,6 +19,7 @@ from tests.server.artifacts import encode, make_picture
 from tests.server.load import FORM_TYPE, Answer, Connection, form, request
 
 PICTURE = request(encode(make_picture()))
+LARGE_PICTURE = request(encode(make_picture(1, 1200, 1200), quality=97))
 LARGE_FORM = request(
     form([encode(make_picture(seed, 800, 600), quality=98) for seed in range(4)]), FORM_TYPE
 )
@@ -53,6 +54,7 @@ HABITS = (
     Habit("slow", 2, (0.1, 0.4), body_takes=(0.1, 0.8)),
     Habit("slower than the drain", 2, (0.2, 1.0), keeps=False, body_takes=(1.0, 3.0)),
     Habit("pipelining", 2, (0.1, 0.2), at_once=3),
+    Habit("pipelining large", 1, (0.4, 0.8), at_once=4, content=LARGE_PICTURE),
     Habit("form", 1, (0.3, 0.6), content=LARGE_FORM),
     Habit("fresh form", 1, (0.3, 0.6), keeps=False, content=LARGE_FORM),
 )
