@@ -50,6 +50,7 @@ def create_app(
         description="Classifies pictures with one verified model.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would redirect to whatever host the client names
     )
     # The packaged Swagger UI reads 3.0; nothing in these schemas needs 3.1.
     app.openapi_version = "3.0.3"

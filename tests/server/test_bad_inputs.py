@@ -22,6 +22,7 @@ HTTP = [
     Bad("GET of infer", 405, "method-not-allowed", "does not take GET", path=INFER, method="GET"),
     Bad("POST /health", 405, "method-not-allowed", "does not take POST", path="/health"),
     Bad("an unknown path", 404, "not-found", "nothing at /predicts", path="/predicts"),
+    Bad("a slash too many", 404, "not-found", "nothing at /predict/", JPEG, path="/predict/"),
     Bad("no such protocol", 404, "not-found", "nothing at /v2/infer", path="/v2/infer"),
     Bad(
         "a way out",
