@@ -116,6 +116,7 @@ class Metrics:
         self._mirror_config = self._gauge(
             "mirror_config_info", "The mirror's configuration as last read.", "hash", "state"
         )
+        self._shown_config: tuple[str, str] | None = None
         self.mirror_config("none", "absent")
         self.shadow = self._counter(
             "shadow_predictions_total",
@@ -165,8 +166,11 @@ class Metrics:
 
     def mirror_config(self, content_hash: str, state: str) -> None:
         """Show the mirror's configuration that is in force, and no other."""
-        self._mirror_config.clear()
+        before, self._shown_config = self._shown_config, (content_hash, state)
+        # The new one first: another thread may be reading, and there is always one to read.
         self._mirror_config.labels(content_hash, state).set(1)
+        if before is not None and before != self._shown_config:
+            self._mirror_config.remove(*before)
 
     def text(self) -> bytes:
         """Return all samples in Prometheus' text format; safe to call in any thread.

@@ -9,7 +9,9 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -135,6 +137,12 @@ def outcomes(metrics: Metrics) -> dict[str, float]:
     }
     assert set(samples) == set(MIRROR_OUTCOMES)
     return {outcome: count for outcome, count in samples.items() if count}
+
+
+def configurations(metrics: Metrics) -> list[tuple[str, float]]:
+    """The states that the metrics show the mirror's configuration in."""
+    samples = [x for family in metrics._mirror_config.collect() for x in family.samples]
+    return [(sample.labels["state"], sample.value) for sample in samples]
 
 
 async def post(client: httpx.AsyncClient, body: bytes = JPEG, **headers: str) -> httpx.Response:
@@ -421,3 +429,25 @@ class TestSlowTarget:
             assert not mirror.active
             mirror.offer(make_copy())
             assert sum(outcomes(metrics).values()) == 10
+            assert configurations(metrics) == [("ended", 1.0)]
+
+
+def test_a_change_of_the_configuration_is_never_seen_as_none(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+):
+    """What another thread could read in between, looked at after each step."""
+    seen: list[int] = []
+    gauge = metrics._mirror_config
+
+    def watched(plain: Callable[..., Any], *labels: str) -> Any:
+        done = plain(*labels)
+        seen.append(len(configurations(metrics)))
+        return done
+
+    for step in ("clear", "remove", "labels"):
+        monkeypatch.setattr(gauge, step, partial(watched, getattr(gauge, step)))
+    metrics.mirror_config("a", "active")
+    metrics.mirror_config("a", "active")
+    metrics.mirror_config("b", "idle")
+    assert 0 not in seen
+    assert configurations(metrics) == [("idle", 1.0)]

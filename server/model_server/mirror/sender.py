@@ -47,6 +47,7 @@ class Mirror:
         self._copies = Copies(
             max_count=settings.mirror_queue_size, max_bytes=settings.mirror_queue_bytes
         )
+        self._seen = ABSENT
         self._config: MirrorConfig | None = None
         self._share = Share(0)
         self._complained_at = float("-inf")
@@ -72,13 +73,13 @@ class Mirror:
                     group.create_task(self._send_all())
         finally:
             self._configure(None)
+            self._metrics.mirror_config(self._seen.content_hash, "ended")
 
     async def _follow(self) -> None:
-        seen = ABSENT
         while True:
             found = await asyncio.to_thread(look, self._path)
-            if found != seen:
-                seen = found
+            if found != self._seen:
+                self._seen = found
                 self._take(found)
             await asyncio.sleep(_READ_SECONDS)
 
