@@ -8,7 +8,7 @@ READY := .venv/.ready
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-17s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml requirements/dev.txt requirements/torch.txt dev/setup.py
 	@$(PYTHON) -m dev.setup
@@ -43,6 +43,18 @@ test-faults: $(READY) ## The same at every write and for whole minutes (20 minut
 .PHONY: test-drain
 test-drain: $(READY) ## End a server 100 times under load and count lost requests (5 minutes)
 	@$(BIN)/python -m tests.drain
+
+.PHONY: test-contract
+test-contract: $(READY) ## Hold the server to its schema, its protocol, bad inputs and golden tensors (1 minute)
+	@$(BIN)/python -m tests.figures contract
+
+.PHONY: test-own-answers
+test-own-answers: $(READY) ## Ask for 10,000 pictures at once: each gets its own answer (1 minute)
+	@$(BIN)/python -m tests.server.own_answers
+
+.PHONY: test-mirror
+test-mirror: $(READY) ## Mirror to dead targets, and measure what clients notice (1 minute)
+	@$(BIN)/python -m tests.figures mirror
 
 .PHONY: e2e
 e2e: $(READY) ## Run the tests that need a whole cluster
