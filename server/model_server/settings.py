@@ -18,10 +18,21 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model_server.errors import SettingsError
 
-_Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,253}$")]
-_Name = r"([A-Za-z0-9_-]{1,63}(\.|$))+"
-_IPv6 = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9_.-]+)?"
-_Host = Annotated[str, Field(pattern=rf"^({_Name}|{_IPv6})$")]
+_TEXT = r"^[^\x00-\x1f\x7f]{1,253}$"
+_DIGEST = r"^[0-9a-f]{64}$"
+_REVISION = r"^[A-Za-z0-9._-]{1,128}$"
+_NAME = r"([A-Za-z0-9_-]{1,63}(\.|$))+"
+_IPV6 = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9_.-]+)?"
+_HOST = rf"^({_NAME}|{_IPV6})$"
+_IN_WORDS = {
+    _TEXT: "has to be 1 to 253 characters, none of them a control character",
+    _DIGEST: "has to be 64 lower-case hex digits",
+    _REVISION: "has to be 1 to 128 letters, digits, dots, underscores and hyphens",
+    _HOST: "has to be an address or the name of a host",
+}
+
+_Text = Annotated[str, Field(pattern=_TEXT)]
+_Host = Annotated[str, Field(pattern=_HOST)]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -33,7 +44,7 @@ class Settings(BaseSettings):
     model_path: Path = Path("/model")
     """The artifact's folder: `model.json` and the weights file that it names."""
 
-    model_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    model_sha256: str | None = Field(default=None, pattern=_DIGEST)
     """The artifact's digest, 64 lower-case hex digits; other bytes are refused. None: any."""
 
     model_name: _Text | None = None
@@ -42,7 +53,7 @@ class Settings(BaseSettings):
     model_version: _Text = "local"
     """The registered version that answers, logs and metrics carry."""
 
-    revision: str = Field(default="local", pattern=r"^[A-Za-z0-9._-]{1,128}$")
+    revision: str = Field(default="local", pattern=_REVISION)
     """The deployment's revision id that answers, logs and metrics carry."""
 
     environment: _Text = "production"
@@ -145,5 +156,6 @@ def _sentence(error: ValidationError) -> str:
     """Name the first wrong setting: one at a time is how they are mended."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]).upper()
-    reason = first["msg"][0].lower() + first["msg"][1:]
+    pattern = first.get("ctx", {}).get("pattern", "")
+    reason = _IN_WORDS.get(pattern, first["msg"][0].lower() + first["msg"][1:])
     return f"The setting {name} is {first['input']!r}, but {reason}: correct it and start again."

@@ -94,6 +94,7 @@ def test_a_wrong_value_is_refused_by_one_sentence_that_names_it(
     sentence = str(refusal.value)
     assert sentence.startswith(f"The setting {name} is {value!r}, but ")
     assert sentence.endswith(": correct it and start again.")
+    assert "pattern" not in sentence, "a regular expression tells few people what to do"
     assert "\n" not in sentence
 
 

@@ -58,7 +58,7 @@ FAILURES = [
     Failure(
         "unauthorised",
         status(401),
-        (5, "is refused to these credentials (status 401): set FETCH_BEARER_TOKEN"),
+        (5, "is refused to these credentials (status 401): set or correct FETCH_BEARER_TOKEN"),
         (5, "is refused to these credentials (401): correct AWS_ACCESS_KEY_ID"),
     ),
     Failure(
@@ -76,7 +76,7 @@ FAILURES = [
     Failure(
         "error",
         status(500, S3_ERROR % b"InternalError"),
-        (5, "is answered with status 500: check the server; this is tried again"),
+        (5, "is answered with status 500: check the server; a pod tries this again"),
         (5, "is answered with status 500 (InternalError): check the store"),
         requests=2,
     ),
@@ -200,7 +200,7 @@ def test_a_server_that_is_not_there_ends_the_fetch_with_5(
     fetching.set(AWS_ENDPOINT_URL_S3=url)
     assert fetching(make_uri(url)) == 5
     assert f"{make_uri(url)} cannot be fetched (" in fetching.message
-    assert "this is tried again" in fetching.message
+    assert "a pod tries this again" in fetching.message
 
 
 @pytest.mark.parametrize("make_uri", [web_uri, s3_uri])

@@ -152,7 +152,7 @@ def test_a_version_whose_files_are_gone_ends_with_4(registered: Registered, fetc
 def test_a_registry_that_does_not_answer_ends_with_5_within_seconds(fetching: Fetching):
     fetching.set(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
     assert fetching("models:/cats-dogs/1") == 5
-    assert re.search("does not answer as it should .* tried again", fetching.message)
+    assert re.search("does not answer as it should .* tries this again", fetching.message)
     assert fetching.left == []
 
 

@@ -14,6 +14,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 _MAX_BYTES = 65536
+_TARGET = r"^http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4}$"
+_REVISION = r"^[A-Za-z0-9._-]{1,128}$"
+_IN_WORDS = {
+    _TARGET: "has to be http://HOST:PORT with nothing after it",
+    _REVISION: "has to be 1 to 128 letters, digits, dots, underscores and hyphens",
+}
 
 
 class MirrorConfigRefused(Exception):
@@ -25,9 +31,9 @@ class MirrorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    target: str = Field(pattern=r"^http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4}$")
+    target: str = Field(pattern=_TARGET)
     percent: int = Field(ge=0, le=100)
-    source_revision: str = Field(alias="sourceRevision", pattern=r"^[A-Za-z0-9._-]{1,128}$")
+    source_revision: str = Field(alias="sourceRevision", pattern=_REVISION)
 
     @field_validator("target")
     @classmethod
@@ -86,7 +92,8 @@ def parse(content: bytes) -> MirrorConfig:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        pattern = first.get("ctx", {}).get("pattern", "")
+        reason = _IN_WORDS.get(pattern, f"{first['msg'][0].lower()}{first['msg'][1:]}")
         raise MirrorConfigRefused(f"{place}: {reason}" if place else reason) from error
 
 

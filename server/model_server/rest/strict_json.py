@@ -55,9 +55,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
             f"The JSON is not UTF-8 at byte {error.start}: encode it as UTF-8."
         ) from error
     except json.JSONDecodeError as error:
+        fault = error.msg.lower().removesuffix(" at")
+        hint = (
+            " and base64 without line breaks (`base64 -w0`)" if "control character" in fault else ""
+        )
         raise MalformedRequest(
-            f"The body is not JSON: {error.msg.lower()} at line {error.lineno}, column"
-            f" {error.colno}; let a JSON library write it."
+            f"The body is not JSON: {fault} at line {error.lineno}, column {error.colno}; let a"
+            f" JSON library write it{hint}."
         ) from error
     except RecursionError as error:
         raise MalformedRequest("The JSON is nested too deeply: nothing here needs that.") from error
@@ -109,7 +113,8 @@ def _bound(body: bytes) -> None:
     if opened > _MAX_LISTS_AND_OBJECTS:
         raise MalformedRequest(
             f"The JSON opens {opened} lists and objects, more than the {_MAX_LISTS_AND_OBJECTS}"
-            " that are read: send a tensor's data flat, or as binary data."
+            " that are read: send only what the schema names, and a tensor's data flat or as binary"
+            " data."
         )
     texts = body.count(b'"') // 2
     if texts > _MAX_KEYS_AND_STRINGS:

@@ -196,7 +196,7 @@ def _explained(error: Exception, uri: str, registry: str) -> ModelNotFound | Sou
     reason = " ".join(_SECRET.sub("...", text).split())[:300]
     return SourceUnreachable(
         f"The registry at {at} does not answer as it should ({reason}): check the address"
-        " and that it is up; this is tried again."
+        " and that it is up; a pod tries this again."
     )
 
 

@@ -191,7 +191,7 @@ def _unanswered(error: Exception, uri: str) -> StartupError:
     if isinstance(error, _INTERRUPTED):
         return SourceInterrupted(
             f"{uri} cannot be fetched ({type(error).__name__}): check AWS_ENDPOINT_URL_S3 and that"
-            " the store is up; this is tried again."
+            " the store is up; a pod tries this again."
         )
     if isinstance(error, (ParamValidationError, ValueError, OSError)):
         return SettingsError(

@@ -191,12 +191,12 @@ def _refuse(response: requests.Response, url: str) -> None:
         raise ModelNotFound(f"{url} is not there (status {status}): upload it, or correct the URI.")
     if status in (401, 403, 407):
         raise SourceUnreachable(
-            f"{url} is refused to these credentials (status {status}): set FETCH_BEARER_TOKEN, or"
-            " mount a .netrc and name it by NETRC."
+            f"{url} is refused to these credentials (status {status}): set or correct"
+            " FETCH_BEARER_TOKEN, or mount a .netrc and name it by NETRC."
         )
     if status == 429 or status >= 500:
         raise SourceInterrupted(
-            f"{url} is answered with status {status}: check the server; this is tried again."
+            f"{url} is answered with status {status}: check the server; a pod tries this again."
         )
     if status != 200:
         raise SourceUnreachable(

@@ -43,7 +43,7 @@ def explained(error: Exception, url: str) -> SettingsError | SourceUnreachable:
         )
     return SourceInterrupted(
         f"{url} cannot be fetched ({_reason(chain)}): check the address and that the server is up;"
-        " this is tried again."
+        " a pod tries this again."
     )
 
 
