@@ -34,6 +34,8 @@ DURATION_BUCKETS = (
 )
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 OTHER = "other"
+UNKNOWN_CLASS = "(unknown)"
+"""Of a shadow: what stable predicted and this model does not know. `other` may well be a class."""
 MIRROR_OUTCOMES = ("sent", "refused", "failed", "dropped")
 _AGREEMENTS = ("agree", "differ")
 _ROUTERS_PROBLEMS = ("not-found", "method-not-allowed", "internal-error")
@@ -145,7 +147,7 @@ class Metrics:
         self._info.labels(model.digest, model.engine).set(1)
         for label in model.predict.classes:
             self.classes.labels(label)
-        for label in {*model.predict.classes, OTHER}:
+        for label in (*model.predict.classes, UNKNOWN_CLASS):
             for agreement in _AGREEMENTS:
                 self.shadow.labels(label, agreement)
 

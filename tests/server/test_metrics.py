@@ -91,7 +91,7 @@ async def test_what_is_known_beforehand_is_there_as_0_before_the_first_request(
 ):
     for label in CLASSES:
         assert await value(client, "prediction_class_total", **{"class": label}) == 0
-    for label in (*CLASSES, "other"):
+    for label in (*CLASSES, "(unknown)"):
         for agreement in ("agree", "differ"):
             labels = {"class": label, "agreement": agreement}
             assert await value(client, "shadow_predictions_total", **labels) == 0

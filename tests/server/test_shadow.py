@@ -63,8 +63,8 @@ async def test_agreement_is_counted_picture_by_picture_by_the_stable_class(
     own = await post(client, {})
     stable = [own[0], opposite(own[1]), "unicorn"]
     assert await post(client, mirrored(*stable)) == own, "it is answered as any other"
-    expected = {(own[0], "agree"): 1, (opposite(own[1]), "differ"): 1, ("other", "differ"): 1}
-    for label in (*CLASSES, "other"):
+    expected = {(own[0], "agree"): 1, (opposite(own[1]), "differ"): 1, ("(unknown)", "differ"): 1}
+    for label in (*CLASSES, "(unknown)"):
         for agreement in ("agree", "differ"):
             counted = await compared(client, label, agreement)
             assert counted == expected.get((label, agreement), 0), (label, agreement)
@@ -110,7 +110,7 @@ async def test_malformed_mirror_headers_are_counted_and_the_request_is_answered(
 ):
     await post(client, headers)
     assert await value(client, "shadow_malformed_total") == 1
-    for label in (*CLASSES, "other"):
+    for label in (*CLASSES, "(unknown)"):
         assert await compared(client, label, "agree") == 0
         assert await compared(client, label, "differ") == 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from model_server.metrics import OTHER, Metrics
+from model_server.metrics import UNKNOWN_CLASS, Metrics
 from model_server.mirror import wire
 
 
@@ -38,7 +38,7 @@ def compare(
         return {"mirror": "malformed"}
     agreed = 0
     for stable, own in zip(theirs, predicted, strict=True):
-        label = stable if stable in classes else OTHER
+        label = stable if stable in classes else UNKNOWN_CLASS
         agreement = "agree" if stable == own else "differ"
         agreed += stable == own
         metrics.shadow.labels(label, agreement).inc()
