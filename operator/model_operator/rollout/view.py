@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
+from model_operator import api
+from model_operator.route import Route
+
 
 @dataclass(frozen=True)
 class Size:
@@ -37,6 +40,18 @@ class Trouble:
     """Waiting will not help: the bytes are wrong, the model does not exist."""
     vague: bool = False
     """It only says that something is tried again; what was told before says more."""
+    looping: bool = False
+    """A container has ended again and again: strategies that send it requests wait no longer."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the analysis says of the target now; without one there is nothing to wait for."""
+
+    failure: Trouble | None = None
+    """Why the target may not go on."""
+    holds: str = ""
+    """Why no step is taken yet, for example too few requests; empty: one may be taken."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,9 @@ class View:
     target: str
     """The revision that the spec means."""
     serving: str | None
-    """The revision that the data plane gives all requests to."""
+    """The stable revision, as the data plane has it: it gets all requests that no weight gives
+    to another.
+    """
     recorded_stable: str | None
     """The stable revision as the last status has it; None also when status was lost."""
     sizes: Mapping[str, Size]
@@ -55,8 +72,22 @@ class View:
     now: datetime
     scale_down_delay: timedelta
     progress_deadline: timedelta
+    strategy: api.Strategy = field(default_factory=api.Strategy)
+    route: Route | None = None
+    """What the data plane was told last."""
     serving_confirmed: bool = False
-    """The data plane lists exactly the ready pods of `serving`."""
+    """The whole data plane has taken that route over, and lists exactly the ready pods."""
+    exact: bool = False
+    """It can give any percent; otherwise the ratio of ready pods decides."""
+    cannot_divide: str = ""
+    """Why requests cannot be divided yet; empty when they can."""
+    shadow: Findings = field(default_factory=Findings)
+    """How far the shadow's predictions agree."""
+    analysis: Findings = field(default_factory=Findings)
+    promoted: bool = False
+    """The action promote was accepted in this pass."""
+    retiring: str | None = None
+    """The revision that served before this one, as long as it is kept."""
     step_index: int | None = None
     step_started_at: datetime | None = None
     introduced: str | None = None
@@ -74,6 +105,15 @@ class View:
     def size(self, revision: str) -> Size:
         """The size of a revision, zero when it has no Deployment."""
         return self.sizes.get(revision, Size())
+
+    def weight_of(self, revision: str) -> int:
+        """Percent of the requests that the data plane was told to give to a revision."""
+        return self.route.weight_of(revision) if self.route else 0
+
+    @property
+    def elapsed(self) -> timedelta:
+        """How long the recorded step has been under way."""
+        return self.now - self.step_started_at if self.step_started_at else timedelta(0)
 
     @property
     def waits_to_begin(self) -> bool:
@@ -96,6 +136,9 @@ class State(Enum):
     STOPPING = "stopping"
     """The serving revision ends before the target starts (strategy Recreate)."""
     STARTING = "starting"
+    INTRODUCING = "introducing"
+    """The target gets a part of the requests, or copies of them."""
+    AWAITING_PROMOTION = "awaiting promotion"
     SWITCHED = "switched"
     PAUSED = "paused"
     FAILED = "failed"
@@ -108,11 +151,23 @@ class Step:
     state: State
     message: str
     serve: str | None
-    """The revision that shall have all requests; None leaves the data plane alone."""
+    """The revision that shall be stable: it has all requests but those that `weight` gives to
+    another. None leaves the data plane alone.
+    """
+    canary: str | None = None
+    """The revision that is being introduced or withdrawn; None: the target."""
+    weight: int = 0
+    """Percent of the requests that it shall have."""
+    shadow: str | None = None
+    """The revision that shall get copies of the requests."""
     replicas: Mapping[str, int] = field(default_factory=dict)
     """Wanted pods by revision; a revision that is not named is left alone, and not created."""
     index: int | None = None
     started_at: datetime | None = None
     failed: str | None = None
+    roll_back_to: str | None = None
+    """The target was switched to and failed: the revision that shall have the requests again."""
+    retiring: str | None = None
+    """The revision that served before, kept for scaleDownDelaySeconds."""
     trouble: Trouble | None = None
     requeue_after: timedelta | None = None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from model_operator.observed import Observed
-from model_operator.traffic.route import Reading, Route
+from model_operator.route import Reading, Route
 
 Body = dict[str, Any]
 

@@ -42,3 +42,7 @@ class Reading:
     """Percent by revision that the data plane has confirmed; empty while it has not."""
     approximate: bool = False
     """The weights can only come near to what was asked for."""
+    why: str = ""
+    """Why it is not confirmed, as a sentence for status; empty where it is, and where waiting is
+    all that there is to say.
+    """

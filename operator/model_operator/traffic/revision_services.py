@@ -1,0 +1,43 @@
+"""Services of one revision alone, `NAME-REVISION`: what weights by revision are given to.
+
+Pure. Providers Router and GatewayAPI build them; the endpoint, Service NAME, is `service`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from model_operator import naming, resources
+from model_operator.observed import Observed, Resource
+from model_operator.traffic import service
+
+Body = dict[str, Any]
+
+
+def revision_service(resource: Resource, revision: str) -> Body:
+    """The Service that has exactly one revision's pods, on the endpoint's ports. It is reached
+    from within the cluster alone: the endpoint's type and annotations are not its own.
+    """
+    labels = naming.revision_labels(resource.name, revision)
+    name = naming.revision_child(resource.name, revision)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": resources.metadata(resource, name, labels),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": naming.pod_selector(resource.name, revision),
+            "ports": [{**port, "targetPort": "http", "protocol": "TCP"} for port in service.PORTS],
+        },
+    }
+
+
+def unused(observed: Observed, used: Iterable[str]) -> list[tuple[str, str]]:
+    """Kind and name of those that exist for other revisions than the ones that are used."""
+    kept = frozenset(used)
+    return [
+        ("Service", naming.revision_child(observed.resource.name, revision))
+        for revision in sorted(observed.revision_services)
+        if revision not in kept
+    ]
