@@ -112,6 +112,14 @@ class Observed:
     """The endpoint, when this resource controls it."""
     endpoint_pods: frozenset[str] | None = None
     """Names of the pods that the endpoint lists as ready; None without an Endpoints object."""
+    revision_services: Mapping[str, Body] = field(default_factory=dict)
+    """By revision, the Services of one revision alone that this resource controls."""
+    http_route: Body | None = None
+    """The HTTPRoute with the resource's name, when this resource controls it."""
+    gateway_api: str | None = None
+    """The version in which the cluster serves HTTPRoute; None where it does not, or was not asked:
+    only provider GatewayAPI needs it.
+    """
     probe_answers: Mapping[str, str] = field(default_factory=dict)
     """By the uid of a pod that runs without being ready: what its probes were answered last."""
     namesakes: tuple[Namesake, ...] = ()
