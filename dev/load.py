@@ -6,7 +6,9 @@ Standard library only, one file: the demo and the end-to-end tests run it in a p
 start by the clock, whether or not earlier ones were answered, half of them on kept-alive
 connections and half on fresh ones. A request has failed when it was refused or reset, when its
 answer is not HTTP, is not 200, names no version, or comes later than `--late` seconds after its
-appointed time. The last line is a JSON report; the exit status is 0 whatever it says.
+appointed time. SIGTERM ends the load early: what is under way is still waited for. With `--closed`
+a new request starts only when one was answered, to find out how many a second there can be. The
+last line is a JSON report; the exit status is 0 whatever it says.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections import Counter
@@ -24,6 +27,9 @@ from urllib.parse import urlsplit
 GIVE_UP_SECONDS = 20.0
 MOST_REQUESTS = 500_000
 PROGRESS_SECONDS = 5.0
+LOSSES_TOLD = 50
+GAP_SECONDS = 1.0
+"""A version that nobody heard for longer begins a new span."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,30 @@ class Report:
     """The last answer has come: this is the final report."""
     requests: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    losses: list[tuple[float, str]] = field(default_factory=list)
+    """The first failures: when the request was due (seconds since 1970), and its kind."""
     versions: Counter[str] = field(default_factory=Counter)
+    spans: dict[str, list[list[float]]] = field(default_factory=dict)
+    """By version, from when to when it answered without a gap (seconds since 1970)."""
     seconds: list[float] = field(default_factory=list)
     """From the appointed time to the answer, of every answered request."""
+    per_second: float = 0.0
+    """Answers a second over the whole run; only in the final report."""
+
+    def fail(self, kind: str, due: float) -> None:
+        """Counts a request that was lost."""
+        self.failures[kind] += 1
+        if len(self.losses) < LOSSES_TOLD:
+            self.losses.append((round(due, 2), kind))
+
+    def answer_by(self, version: str, due: float, now: float) -> None:
+        """Counts an answer of a version."""
+        self.versions[version] += 1
+        spans = self.spans.setdefault(version, [])
+        if spans and due <= spans[-1][1] + GAP_SECONDS:
+            spans[-1] = [min(due, spans[-1][0]), max(now, spans[-1][1])]
+        else:
+            spans.append([due, now])
 
     def as_json(self) -> str:
         """One line for programs."""
@@ -103,14 +130,20 @@ class Report:
                 "requests": self.requests,
                 "failed": self.failures.total(),
                 "failures": dict(self.failures),
+                "losses": self.losses,
                 "versions": dict(self.versions),
+                "spans": {
+                    version: [[round(moment, 2) for moment in span] for span in spans]
+                    for version, spans in self.spans.items()
+                },
+                "per_second": round(self.per_second, 1),
                 "latency_ms": quantiles,
             }
         )
 
 
-class OpenLoop:
-    """Sends requests by the clock and judges each answer."""
+class Load:
+    """Sends requests and judges each answer."""
 
     def __init__(self, target: Target, *, late_seconds: float, connections: int = 16) -> None:
         self._target = target
@@ -118,41 +151,73 @@ class OpenLoop:
         self._kept = 0
         self._late_seconds = late_seconds
         self._idle: list[Connection] = []
+        self._told = time.monotonic()
+        self._stopped = asyncio.Event()
         self.report = Report()
 
-    async def run(self, requests: int, rate: float) -> Report:
+    def stop(self) -> None:
+        """Sends no more; what is under way is still waited for."""
+        self._stopped.set()
+
+    async def run_open(self, requests: int, rate: float) -> Report:
         """Sends `requests` at `rate` a second, and waits for the last answer."""
         started = time.monotonic()
-        told = started
         async with asyncio.TaskGroup() as group:
             for number in range(requests):
                 appointed = started + number / rate
                 await asyncio.sleep(max(0.0, appointed - time.monotonic()))
+                if self._stopped.is_set():
+                    break
                 group.create_task(self._one(appointed, keep_alive=number % 2 == 0))
-                if time.monotonic() - told >= PROGRESS_SECONDS:
-                    told = time.monotonic()
-                    sys.stdout.write(self.report.as_json() + "\n")
-                    sys.stdout.flush()
+                self._tell()
+        return self._end(started)
+
+    async def run_closed(self, requests: int, at_once: int) -> Report:
+        """Sends `requests`, `at_once` of them at any time."""
+        started = time.monotonic()
+        numbers = iter(range(requests))
+
+        async def one_after_the_other() -> None:
+            for number in numbers:
+                if self._stopped.is_set():
+                    break
+                await self._one(time.monotonic(), keep_alive=number % 2 == 0)
+                self._tell()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(one_after_the_other())
+        return self._end(started)
+
+    def _tell(self) -> None:
+        if time.monotonic() - self._told >= PROGRESS_SECONDS:
+            self._told = time.monotonic()
+            sys.stdout.write(self.report.as_json() + "\n")
+            sys.stdout.flush()
+
+    def _end(self, started: float) -> Report:
         for connection in self._idle:
             connection.close()
+        self.report.per_second = len(self.report.seconds) / (time.monotonic() - started)
         self.report.ended = True
         return self.report
 
     async def _one(self, appointed: float, *, keep_alive: bool) -> None:
         self.report.requests += 1
+        due = time.time() - (time.monotonic() - appointed)
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
                 status, body = await self._ask(keep_alive=keep_alive)
         except TimeoutError:
-            self.report.failures["unanswered"] += 1
+            self.report.fail("unanswered", due)
         except ConnectionRefusedError:
-            self.report.failures["refused"] += 1
+            self.report.fail("refused", due)
         except (OSError, asyncio.IncompleteReadError):
-            self.report.failures["reset"] += 1
+            self.report.fail("reset", due)
         except (ValueError, IndexError, asyncio.LimitOverrunError):
-            self.report.failures["not HTTP"] += 1
+            self.report.fail("not HTTP", due)
         else:
-            self._judge(status, body, time.monotonic() - appointed)
+            self._judge(status, body, due, time.monotonic() - appointed)
 
     async def _ask(self, *, keep_alive: bool) -> tuple[int, bytes]:
         connection = self._take() if keep_alive else None
@@ -184,19 +249,28 @@ class OpenLoop:
             connection.close()
         return None
 
-    def _judge(self, status: int, body: bytes, seconds: float) -> None:
+    def _judge(self, status: int, body: bytes, due: float, seconds: float) -> None:
         self.report.seconds.append(seconds)
         if status != 200:
-            self.report.failures[str(status)] += 1
+            self.report.fail(str(status), due)
             return
         try:
             version = json.loads(body)["model"]["version"]
         except (ValueError, KeyError, TypeError):
-            self.report.failures["no version in the answer"] += 1
+            self.report.fail("no version in the answer", due)
             return
-        self.report.versions[str(version)] += 1
+        self.report.answer_by(str(version), due, due + seconds)
         if seconds > self._late_seconds:
-            self.report.failures["late"] += 1
+            self.report.fail("late", due)
+
+
+async def play(arguments: argparse.Namespace, target: Target) -> Report:
+    """The load that was asked for, until it or SIGTERM ends it."""
+    load = Load(target, late_seconds=arguments.late, connections=arguments.connections)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, load.stop)
+    if arguments.closed:
+        return await load.run_closed(arguments.requests, arguments.connections)
+    return await load.run_open(arguments.requests, arguments.rate)
 
 
 def main() -> int:
@@ -209,6 +283,9 @@ def main() -> int:
     parser.add_argument(
         "--connections", type=int, default=16, help="kept-alive ones, used in turn (default 16)"
     )
+    parser.add_argument(
+        "--closed", action="store_true", help="--connections requests at any time, not --rate"
+    )
     parser.add_argument("--late", type=float, default=2.0, help="seconds (default 2)")
     arguments = parser.parse_args()
     if not 0 < arguments.requests <= MOST_REQUESTS:
@@ -219,8 +296,7 @@ def main() -> int:
     target = Target(
         url.hostname or "", url.port or 80, url.path or "/", arguments.image.read_bytes()
     )
-    loop = OpenLoop(target, late_seconds=arguments.late, connections=arguments.connections)
-    print(asyncio.run(loop.run(arguments.requests, arguments.rate)).as_json(), flush=True)
+    print(asyncio.run(play(arguments, target)).as_json(), flush=True)
     return 0
 
 

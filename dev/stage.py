@@ -141,8 +141,19 @@ class LoadJob:
         self._name = name
         self._asked = 0
 
-    def start(self, endpoint: str, image: Path, *, requests: int, rate: float) -> None:
-        """Starts the load and waits until its first requests are under way."""
+    def start(
+        self,
+        endpoint: str,
+        image: Path,
+        *,
+        requests: int,
+        rate: float = 0,
+        at_once: int = 0,
+        cpu: str = "800m",
+    ) -> None:
+        """Starts the load and waits until its first requests are under way: `rate` of them a
+        second, or else `at_once` at any time.
+        """
         self.remove()
         self._asked = requests
         scope = ("-n", self._namespace)
@@ -151,7 +162,8 @@ class LoadJob:
             f"--from-file=load.py={ROOT / 'dev/load.py'}",
             f"--from-file=image.jpg={image}",
         )
-        self._kube.apply(self._pod(endpoint, requests, rate))
+        pace = ["--rate", str(rate)] if rate else ["--closed", "--connections", str(at_once)]
+        self._kube.apply(self._pod(endpoint, ["--requests", str(requests), *pace], cpu))
         wait_until(self._has_begun, "the load has begun", 60)
 
     def progress(self) -> dict[str, Any]:
@@ -168,6 +180,24 @@ class LoadJob:
             CommandFailed: the load itself broke, so its figures say nothing.
 
         """
+        report = self._final(seconds)
+        if report["requests"] != self._asked:
+            raise CommandFailed(f"the load broke: {self._asked} requests asked for, {report}")
+        return report
+
+    def stop(self, seconds: float) -> dict[str, Any]:
+        """Ends the load before it has sent all its requests; the final report.
+
+        Raises:
+            CommandFailed: the load itself broke, so its figures say nothing.
+
+        """
+        self._kube.kubectl(
+            *("exec", self._name, "-n", self._namespace, "--", "sh", "-c", "kill -TERM 1")
+        )
+        return self._final(seconds)
+
+    def _final(self, seconds: float) -> dict[str, Any]:
         phase = ""
 
         def ended() -> bool:
@@ -178,7 +208,7 @@ class LoadJob:
 
         wait_until(ended, "the load has ended", seconds)
         report = self.progress()
-        if phase != "Succeeded" or not report.get("ended") or report["requests"] != self._asked:
+        if phase != "Succeeded" or not report.get("ended"):
             raise CommandFailed(f"the load broke: {phase}, last report {report or 'none'}")
         return report
 
@@ -196,7 +226,7 @@ class LoadJob:
             return False
         return int(self.progress().get("requests", 0)) > 0
 
-    def _pod(self, endpoint: str, requests: int, rate: float) -> dict[str, Any]:
+    def _pod(self, endpoint: str, arguments: list[str], cpu: str) -> dict[str, Any]:
         return {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -213,12 +243,12 @@ class LoadJob:
                         "command": [
                             *("python", "/load/load.py", "--image", "/load/image.jpg"),
                             *("--url", f"http://{endpoint}/predict"),
-                            *("--requests", str(requests), "--rate", str(rate)),
+                            *arguments,
                         ],
                         "volumeMounts": [{"name": "load", "mountPath": "/load"}],
                         # A client that is starved of the node's processor sends its requests
                         # late and in bursts, and blames the server for it.
-                        "resources": {"requests": {"cpu": "800m"}},
+                        "resources": {"requests": {"cpu": cpu}},
                     }
                 ],
             },

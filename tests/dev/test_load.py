@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from dev import load
-from dev.load import OpenLoop, Report, Target
+from dev.load import Load, Report, Target
 
 REQUESTS = 20
 RATE = 200.0  # a second
@@ -74,7 +74,7 @@ async def serving(server: Server) -> AsyncIterator[Target]:
 
 async def loaded(server: Server, *, late_seconds: float = 10, rate: float = RATE) -> Report:
     async with serving(server) as target, asyncio.timeout(DEADLINE_SECONDS):
-        return await OpenLoop(target, late_seconds=late_seconds, connections=1).run(REQUESTS, rate)
+        return await Load(target, late_seconds=late_seconds, connections=1).run_open(REQUESTS, rate)
 
 
 def always(response: bytes) -> Server:
@@ -115,8 +115,8 @@ async def test_an_answer_that_is_not_a_prediction_is_a_failure_under_its_own_nam
 async def test_a_connection_that_is_refused_is_counted():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    loop = OpenLoop(Target("127.0.0.1", port, "/", b""), late_seconds=10)
-    report = await loop.run(REQUESTS, RATE)
+    client = Load(Target("127.0.0.1", port, "/", b""), late_seconds=10)
+    report = await client.run_open(REQUESTS, RATE)
     assert (report.requests, report.failures) == (REQUESTS, {"refused": REQUESTS})
 
 
@@ -143,7 +143,7 @@ async def test_an_answer_that_never_comes_is_counted(monkeypatch):
 
     server = Server(respond)
     async with serving(server) as target:
-        report = await OpenLoop(target, late_seconds=10, connections=1).run(2, RATE)
+        report = await Load(target, late_seconds=10, connections=1).run_open(2, RATE)
     assert report.failures == {"unanswered": 2}
 
 
@@ -195,7 +195,7 @@ async def test_an_idle_connection_that_the_server_has_closed_is_dropped_without_
 
     server = Server(respond)
     async with serving(server) as target:
-        report = await OpenLoop(target, late_seconds=10, connections=1).run(6, 20)
+        report = await Load(target, late_seconds=10, connections=1).run_open(6, 20)
     assert report.failures == {}
     assert server.connections == 6
 
@@ -233,3 +233,48 @@ def test_the_command_refuses_what_it_cannot_do_and_names_the_option(image, optio
     done = client("--url", "http://127.0.0.1:1/", "--image", image, option, value)
     assert done.returncode == 2
     assert option in done.stderr.splitlines()[-1]
+
+
+async def test_what_is_stopped_sends_no_more_and_waits_for_what_is_under_way():
+    client: Load
+
+    async def respond(server: Server, writer: asyncio.StreamWriter) -> None:
+        if len(server.requests) == 3:
+            client.stop()
+        writer.write(answer())
+
+    server = Server(respond)
+    async with serving(server) as target, asyncio.timeout(DEADLINE_SECONDS):
+        client = Load(target, late_seconds=10)
+        report = await client.run_open(1000, RATE)
+    assert report.ended
+    assert 3 <= report.requests < 1000
+    assert report.versions == {"1": report.requests}
+    assert report.failures == {}
+
+
+async def test_a_closed_load_has_never_more_requests_under_way_than_it_was_told():
+    under_way, most = 0, 0
+
+    async def respond(server: Server, writer: asyncio.StreamWriter) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.005)
+        under_way -= 1
+        writer.write(answer())
+
+    async with serving(Server(respond)) as target, asyncio.timeout(DEADLINE_SECONDS):
+        report = await Load(target, late_seconds=10).run_closed(REQUESTS, 4)
+    assert report.versions == {"1": REQUESTS}
+    assert most == 4
+    assert report.per_second > 0
+
+
+def test_a_span_of_a_version_ends_where_nobody_heard_it_for_longer_than_a_second():
+    report = Report()
+    for due in (10.0, 10.4, 10.2, 11.3, 20.0, 20.1):
+        report.answer_by("1", due, due + 0.1)
+    report.answer_by("2", 15.0, 15.1)
+    spans = json.loads(report.as_json())["spans"]
+    assert spans == {"1": [[10.0, 11.4], [20.0, 20.2]], "2": [[15.0, 15.1]]}
