@@ -6,7 +6,7 @@ import pytest
 
 from dev.kube import wait_until
 from model_operator import reasons
-from tests.e2e.conftest import Model
+from tests.e2e.model import Model
 
 pytestmark = pytest.mark.e2e
 

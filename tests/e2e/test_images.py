@@ -16,7 +16,7 @@ import pytest
 from dev.images import engines
 from dev.images.__main__ import IMAGES, version
 from dev.kube import wait_until
-from tests.e2e.conftest import Registry
+from tests.e2e.model import Registry
 
 pytestmark = pytest.mark.e2e
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dev.kube import wait_until
-from tests.e2e.conftest import Killer, Model
+from tests.e2e.conftest import Killer
+from tests.e2e.model import Model
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ from dev.images import engines
 from dev.images.__main__ import IMAGES, version
 from dev.kube import wait_until
 from dev.stage import install_operator
-from tests.e2e.conftest import Model
+from tests.e2e.model import Model
 
 pytestmark = pytest.mark.e2e
 
