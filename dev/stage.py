@@ -132,6 +132,13 @@ def wait_ready(kube: Kube, namespace: str, name: str, seconds: float = READY_SEC
     wait_until(ready, f"{namespace}/{name} is Ready", seconds)
 
 
+LOAD_FILES = {
+    "load.py": "dev/load.py",
+    "model_operator/cli/load_client.py": "operator/model_operator/cli/load_client.py",
+}
+"""What the load's pod runs: by the path that it has there, where it lies in the repository."""
+
+
 class LoadJob:
     """`dev/load.py` as a pod of the cluster, so that it uses the Service as every client does."""
 
@@ -159,7 +166,7 @@ class LoadJob:
         scope = ("-n", self._namespace)
         self._kube.kubectl(
             *("create", "configmap", self._name, *scope),
-            f"--from-file=load.py={ROOT / 'dev/load.py'}",
+            *(f"--from-file={Path(file).name}={ROOT / file}" for file in LOAD_FILES.values()),
             f"--from-file=image.jpg={image}",
         )
         pace = ["--rate", str(rate)] if rate else ["--closed", "--connections", str(at_once)]
@@ -226,6 +233,12 @@ class LoadJob:
             return False
         return int(self.progress().get("requests", 0)) > 0
 
+    def _files(self) -> dict[str, Any]:
+        """The ConfigMap as a volume: its keys are names, and a module's file has a path."""
+        paths = {Path(path).name: path for path in (*LOAD_FILES, "image.jpg")}
+        items = [{"key": key, "path": path} for key, path in paths.items()]
+        return {"name": self._name, "items": items}
+
     def _pod(self, endpoint: str, arguments: list[str], cpu: str) -> dict[str, Any]:
         return {
             "apiVersion": "v1",
@@ -234,7 +247,7 @@ class LoadJob:
             "spec": {
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": 0,
-                "volumes": [{"name": "load", "configMap": {"name": self._name}}],
+                "volumes": [{"name": "load", "configMap": self._files()}],
                 "containers": [
                     {
                         "name": "load",

@@ -15,14 +15,15 @@ from typing import Any, cast
 
 import pytest
 
-from dev import load
-from dev.load import Load, Report, Target
+from dev import load, stage
+from model_operator.cli import load_client
+from model_operator.cli.load_client import Load, Report, Target
 
 REQUESTS = 20
 RATE = 200.0  # a second
 DEADLINE_SECONDS = 30
 
-GOOD = json.dumps({"label": "cat", "model": {"version": "1"}})
+GOOD = json.dumps({"label": "cat", "model": {"version": "1", "revision": "0123456789"}})
 
 
 def answer(body: str = GOOD, status: str = "200 OK", headers: str = "") -> bytes:
@@ -89,6 +90,7 @@ async def test_good_answers_are_no_failures_and_their_versions_are_counted():
     assert report.requests == REQUESTS
     assert report.failures == {}
     assert report.versions == {"1": REQUESTS}
+    assert report.revisions == {"0123456789": REQUESTS}
     assert len(report.seconds) == REQUESTS
 
 
@@ -136,7 +138,7 @@ async def test_a_connection_that_breaks_before_the_whole_answer_is_counted_and_n
 
 
 async def test_an_answer_that_never_comes_is_counted(monkeypatch):
-    monkeypatch.setattr(load, "GIVE_UP_SECONDS", 0.1)
+    monkeypatch.setattr(load_client, "GIVE_UP_SECONDS", 0.1)
 
     async def respond(server: Server, writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
@@ -223,7 +225,46 @@ async def test_the_command_reports_in_one_line_of_json_and_lowers_its_patience_w
     assert report["requests"] == report["failed"] == 4
     assert report["failures"] == {"late": 4}
     assert report["versions"] == {"1": 4}
-    assert set(report["latency_ms"]) == {"p50", "p95", "p99"}
+    assert set(report["latency_ms"]) == {"p50", "p90", "p95", "p99", "max"}
+
+
+async def test_the_command_needs_no_more_than_the_files_that_a_pod_gets(image, tmp_path):
+    for path, source in stage.LOAD_FILES.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes((stage.ROOT / source).read_bytes())
+    async with serving(always(answer())) as target:
+        url = f"http://127.0.0.1:{target.port}/predict"
+        command = [sys.executable, "-S", str(tmp_path / "load.py"), "--url", url]
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [*command, "--image", image, "--requests", "2"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["versions"] == {"1": 2}
+
+
+async def test_an_answer_in_chunks_is_read_whole_and_the_connection_is_used_again():
+    whole = GOOD.encode()
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (whole[:9], whole[9:]))
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    server = always(head + chunks + b"0\r\nX-Trailer: 1\r\n\r\n")
+    report = await loaded(server, rate=RATE / 10)
+    assert report.failures == {}
+    assert report.versions == {"1": REQUESTS}
+    assert server.connections < REQUESTS
+
+
+def test_several_pictures_take_turns_on_kept_alive_and_on_fresh_connections():
+    png = b"\x89PNG picture"
+    target = Target("h", 80, "/predict", b"jpeg", (png,), headers=(("X-Team", "cats"),))
+    sent = [target.request(keep_alive=True, number=n).split(b"\r\n\r\n") for n in range(3)]
+    assert [body for _, body in sent] == [b"jpeg", png, b"jpeg"]
+    assert b"Content-Type: image/png" in sent[1][0]
+    assert all(b"\r\nX-Team: cats" in head for head, _ in sent)
 
 
 @pytest.mark.parametrize(
