@@ -107,6 +107,12 @@ NAME_CONFLICT: Final = "NameConflict"
 WAITING_FOR_PREDECESSOR: Final = "WaitingForPredecessor"
 """Children of a deleted resource of the same name are still being removed."""
 
+GATEWAY_API_MISSING: Final = "GatewayApiMissing"
+"""spec.traffic.provider is GatewayAPI, and the cluster serves no HTTPRoute."""
+
+ROUTE_REFUSED: Final = "RouteRefused"
+"""A Gateway's controller does not accept the HTTPRoute, or not the Services that it names."""
+
 MODEL_REFUSED: Final = "ModelRefused"
 """The bytes do not match their digest, or the artifact cannot be served (exit status 3)."""
 

@@ -34,6 +34,74 @@ def service(namespace: str, name: str, labels: dict[str, str] | None = None) -> 
     }
 
 
+# --- which version of a kind is served --------------------------------------------------------
+
+
+def serving_only(served: dict[str, list[str]], paths: list[str]):
+    """An API server with these kinds by group and version; keeps the paths that it was asked."""
+
+    async def handler(request: web.BaseRequest) -> web.Response:
+        paths.append(request.path)
+        if request.path in served:
+            resources = [{"kind": kind} for kind in served[request.path]]
+            return web.json_response({"kind": "APIResourceList", "resources": resources})
+        return web.json_response({"kind": "Status", "message": "not here"}, status=404)
+
+    return handler
+
+
+GATEWAYS = "/apis/gateway.networking.k8s.io"
+
+
+@pytest.mark.parametrize(
+    ("served", "version"),
+    [
+        ({"v1": ["Gateway", "HTTPRoute"], "v1beta1": ["HTTPRoute"]}, "v1"),
+        ({"v1beta1": ["HTTPRoute"]}, "v1beta1"),
+        ({"v1": ["Gateway"], "v1beta1": ["HTTPRoute"]}, "v1beta1"),
+        ({"v1": ["Gateway"]}, None),
+        ({"v1alpha2": ["HTTPRoute"]}, None),
+        ({}, None),
+    ],
+)
+async def test_the_best_version_that_is_served_and_known_is_the_one_that_is_used(served, version):
+    paths: list[str] = []
+    handler = serving_only({f"{GATEWAYS}/{v}": kinds for v, kinds in served.items()}, paths)
+    async with cluster_of(handler) as cluster:
+        assert await cluster.served_version("HTTPRoute") == version
+        del paths[:]
+        assert await cluster.served_version("HTTPRoute") == version
+        assert paths == []
+        await cluster.get("HTTPRoute", "vision", "cats-dogs")
+    used = version or "v1"
+    assert paths == [f"{GATEWAYS}/{used}/namespaces/vision/httproutes/cats-dogs"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "v1"), ("v1beta1", "v1"), ("v1", None)])
+async def test_what_is_served_is_not_believed_for_ever(before, after, monkeypatch):
+    monkeypatch.setattr(cluster_module, "SERVED_SECONDS", 0)
+    monkeypatch.setattr(cluster_module, "NOT_SERVED_SECONDS", 0)
+    served = {f"{GATEWAYS}/{before}": ["HTTPRoute"]}
+    async with cluster_of(serving_only(served, [])) as cluster:
+        assert await cluster.served_version("HTTPRoute") == before
+        served.clear()
+        served[f"{GATEWAYS}/{after}"] = ["HTTPRoute"]
+        assert await cluster.served_version("HTTPRoute") == after
+
+
+async def test_an_apply_goes_to_the_version_that_the_body_is_of():
+    paths: list[str] = []
+    body = {
+        "apiVersion": "gateway.networking.k8s.io/v1beta1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "cats-dogs", "namespace": "vision"},
+    }
+    async with cluster_of(serving_only({}, paths)) as cluster:
+        with pytest.raises(NotFound):
+            await cluster.apply(body)
+    assert paths == [f"{GATEWAYS}/v1beta1/namespaces/vision/httproutes/cats-dogs"]
+
+
 # --- a real API server -----------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ Nothing is retried in here: a pass that fails is made again from fresh reads.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -32,8 +33,15 @@ _GROUPS = {
     "Event": ("api/v1", "events"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
+    "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
     api.KIND: (f"apis/{api.API_VERSION}", api.PLURAL),
 }
+_EARLIER: Mapping[str, tuple[str, ...]] = {"HTTPRoute": ("v1beta1",)}
+"""Versions in which some clusters serve a kind instead, the best first."""
+SERVED_SECONDS = 300
+"""How long it is believed in which version a kind is served."""
+NOT_SERVED_SECONDS = 20
+"""How long it is believed that a kind is not served at all: somebody may be installing it."""
 _OTHER_UID = re.compile(r"metadata\.uid: .*field is immutable")
 """How an API server as old as 1.20 answers an apply whose uid is not that of the object."""
 
@@ -50,15 +58,25 @@ class MetadataPage:
     """What reading the page took."""
 
 
-def path(kind: str, namespace: str | None, name: str | None = None, sub: str | None = None) -> str:
-    """The path of a kind's collection or of one object.
+def path(
+    kind: str,
+    namespace: str | None,
+    name: str | None = None,
+    sub: str | None = None,
+    version: str | None = None,
+) -> str:
+    """The path of a kind's collection or of one object; `version` instead of the usual one.
 
     >>> path("Deployment", "vision", "cats", "scale")
     '/apis/apps/v1/namespaces/vision/deployments/cats/scale'
     >>> path("Pod", None)
     '/api/v1/pods'
+    >>> path("HTTPRoute", "vision", version="v1beta1")
+    '/apis/gateway.networking.k8s.io/v1beta1/namespaces/vision/httproutes'
     """
     group, plural = _GROUPS[kind]
+    if version:
+        group = f"{group.rpartition('/')[0]}/{version}"
     scope = f"/namespaces/{namespace}" if namespace else ""
     return "/".join(part for part in (f"/{group}{scope}/{plural}", name, sub) if part)
 
@@ -98,15 +116,46 @@ class Cluster:
 
     def __init__(self, api_client: client.ApiClient, observe: CallObserver | None = None) -> None:
         self._transport = Transport(api_client, observe)
+        self._served: dict[str, tuple[str | None, float]] = {}
+        """By kind, the version that is served, and until when that is believed."""
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._transport.close()
 
+    async def served_version(self, kind: str) -> str | None:
+        """The best version of a kind that the API server has, of those that this client knows;
+        None when it has none. From then on the kind is read and deleted in that version.
+        """
+        known, until = self._served.get(kind, (None, -math.inf))
+        if time.monotonic() < until:
+            return known
+        version = await self._discover(kind)
+        believed = SERVED_SECONDS if version else NOT_SERVED_SECONDS
+        self._served[kind] = (version, time.monotonic() + believed)
+        return version
+
+    async def _discover(self, kind: str) -> str | None:
+        group, _, usual = _GROUPS[kind][0].rpartition("/")
+        for version in (usual, *_EARLIER.get(kind, ())):
+            try:
+                found = await self._transport.json("get", "APIResourceList", f"/{group}/{version}")
+            except NotFound:
+                continue
+            if any(resource["kind"] == kind for resource in found.get("resources") or ()):
+                return version
+        return None
+
+    def _path(
+        self, kind: str, namespace: str | None, name: str | None = None, sub: str | None = None
+    ) -> str:
+        version, _ = self._served.get(kind, (None, 0.0))
+        return path(kind, namespace, name, sub, version)
+
     async def get(self, kind: str, namespace: str, name: str) -> Body | None:
         """One object, or None when it does not exist."""
         try:
-            return await self._transport.json("get", kind, path(kind, namespace, name))
+            return await self._transport.json("get", kind, self._path(kind, namespace, name))
         except NotFound:
             return None
 
@@ -117,7 +166,7 @@ class Cluster:
         items: list[Body] = []
         query = {"limit": str(PAGE_SIZE), "labelSelector": selector, "fieldSelector": fields}
         while True:
-            page = await self._transport.json("list", kind, path(kind, namespace), query)
+            page = await self._transport.json("list", kind, self._path(kind, namespace), query)
             # The items of a list do not say what they are.
             identity = {"apiVersion": page["apiVersion"], "kind": kind}
             items.extend({**identity, **item} for item in page.get("items") or ())
@@ -132,7 +181,11 @@ class Cluster:
         query = {"limit": str(PAGE_SIZE), "labelSelector": selector}
         while True:
             content = await self._transport.read(
-                "list", kind, path(kind, namespace), query, accept=_METADATA_ONLY.format("List")
+                "list",
+                kind,
+                self._path(kind, namespace),
+                query,
+                accept=_METADATA_ONLY.format("List"),
             )
             started = time.thread_time()
             page = json_object(content, f"the list of {kind}")
@@ -146,7 +199,7 @@ class Cluster:
     async def answers(self, kind: str, namespace: str | None) -> bool:
         """Whether the API server, asked for one object of a kind, gives a list."""
         try:
-            await self._transport.json("list", kind, path(kind, namespace), {"limit": "1"})
+            await self._transport.json("list", kind, self._path(kind, namespace), {"limit": "1"})
         except (ApiError, ApiUnreachable):
             return False
         return True
@@ -178,7 +231,7 @@ class Cluster:
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         accept = _METADATA_ONLY.format("") if metadata_only else JSON
-        target = path(kind, namespace)
+        target = self._path(kind, namespace)
         async for event in self._transport.events(
             kind, target, query, accept, SILENCE_SECONDS, opened
         ):
@@ -193,7 +246,8 @@ class Cluster:
         """
         metadata = body["metadata"]
         query = {"fieldManager": naming.MANAGER, "force": "true"}
-        target = path(body["kind"], metadata["namespace"], metadata["name"])
+        version = body["apiVersion"].rpartition("/")[2]
+        target = path(body["kind"], metadata["namespace"], metadata["name"], version=version)
         try:
             return await self._transport.json(
                 "apply", body["kind"], target, query, body, "application/apply-patch+yaml"
@@ -221,7 +275,7 @@ class Cluster:
         await self._transport.json(
             "patch",
             "Scale",
-            path("Deployment", namespace, deployment, "scale"),
+            self._path("Deployment", namespace, deployment, "scale"),
             {"fieldManager": naming.SCALE_MANAGER},
             {
                 "metadata": {key: value for key, value in seen.items() if value},
@@ -252,7 +306,7 @@ class Cluster:
         await self._transport.json(
             "patch",
             kind,
-            path(kind, namespace, name),
+            self._path(kind, namespace, name),
             {"fieldManager": naming.MANAGER},
             changes,
             "application/json-patch+json",
@@ -262,7 +316,9 @@ class Cluster:
         """Deletes the object with this uid, and its dependants behind it; gone is fine."""
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         try:
-            await self._transport.json("delete", kind, path(kind, namespace, name), {}, options)
+            await self._transport.json(
+                "delete", kind, self._path(kind, namespace, name), {}, options
+            )
         except NotFound:
             return
 
@@ -274,14 +330,14 @@ class Cluster:
 
         """
         metadata = body["metadata"]
-        target = path(api.KIND, metadata["namespace"], metadata["name"], "status")
+        target = self._path(api.KIND, metadata["namespace"], metadata["name"], "status")
         return await self._transport.json(
             "update", api.KIND, target, {"fieldManager": naming.MANAGER}, body
         )
 
     async def create(self, body: Mapping[str, Any]) -> Body:
         """Creates an object that is never changed again, such as an Event."""
-        target = path(body["kind"], body["metadata"]["namespace"])
+        target = self._path(body["kind"], body["metadata"]["namespace"])
         return await self._transport.json(
             "create", body["kind"], target, {"fieldManager": naming.MANAGER}, body
         )
