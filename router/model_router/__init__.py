@@ -1,0 +1,1 @@
+"""The router: HAProxy, and the agent that keeps it at the route that the operator has written."""
