@@ -7,6 +7,8 @@ OperatorError
 │   ├── Conflict            409: the object has changed since it was read
 │   └── Gone                410: a watch's resourceVersion is too old
 ├── ApiUnreachable          the API server did not answer
+├── PodUnreachable          a pod did not answer, or not as asked
+├── MetricsUnreadable       what a pod answered is no model server's metrics
 └── ResolutionError         spec.model cannot be resolved
     ├── ResolutionRefused   permanent: nothing changes until somebody acts
     └── ResolutionDelayed   temporary: tried again with back-off
@@ -47,6 +49,14 @@ class Gone(ApiError):
 
 class ApiUnreachable(OperatorError):
     """The API server did not answer: connection refused, reset or timed out."""
+
+
+class PodUnreachable(OperatorError):
+    """A pod's HTTP port did not answer in time, answered with an error, or with too much."""
+
+
+class MetricsUnreadable(OperatorError):
+    """What a pod answered are not a model server's metrics."""
 
 
 class ResolutionError(OperatorError):

@@ -69,6 +69,12 @@ COMPLETE: Final = "Complete"
 STARTING: Final = "Starting"
 """The wanted revision's pods are starting; traffic has not moved."""
 
+INTRODUCING: Final = "Introducing"
+"""The wanted revision gets a part of the requests, or copies of them, step by step."""
+
+AWAITING_PROMOTION: Final = "AwaitingPromotion"
+"""The rollout goes on with the action promote."""
+
 STOPPING: Final = "Stopping"
 """Strategy Recreate: what runs is being stopped before the wanted revision starts."""
 
@@ -139,3 +145,6 @@ PODS_REFUSED: Final = "PodsRefused"
 
 PROGRESS_DEADLINE_EXCEEDED: Final = "ProgressDeadlineExceeded"
 """The pods were not ready within progressDeadlineSeconds."""
+
+ANALYSIS_FAILED: Final = "AnalysisFailed"
+"""The wanted revision runs, but is worse than its analysis, or its shadow, allows."""

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from model_operator.errors import SettingsError
 
@@ -37,6 +45,13 @@ class Settings(BaseModel):
 
     tracking_token: str | None = Field(default=None, repr=False)
     """Bearer token for the MLflow server, instead of name and password."""
+
+    prometheus_url: str | None = None
+    """The Prometheus server that answers the queries of analyses; none without it."""
+
+    pod_access: Literal["auto", "direct", "proxy"] = "auto"
+    """How pods are read: by their addresses, or through the API server's proxy; auto is by address
+    where the operator runs inside the cluster."""
 
     cluster_domain: str = "svc"
     """What follows the namespace in the URLs that status shows, for example svc.cluster.local."""
@@ -77,18 +92,22 @@ class Settings(BaseModel):
                 raise ValueError(f"{name!r} is not the name of a namespace")
         return tuple(sorted(set(names)))
 
-    @field_validator("tracking_uri")
+    @field_validator("tracking_uri", "prometheus_url")
     @classmethod
-    def _is_an_address_and_nothing_more(cls, value: str | None) -> str | None:
-        """Status and the pods' environment show the address, so it may hold no password."""
+    def _is_an_address_and_nothing_more(
+        cls, value: str | None, field: ValidationInfo
+    ) -> str | None:
+        """Status, logs and the pods' environment show addresses, so they may hold no password."""
         if value is None:
             return None
         parts = urlsplit(value)
         if parts.username or parts.password:
-            raise ValueError(
-                "must hold no user name or password: they go into MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD"
+            instead = (
+                ": they go into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+                if field.field_name == "tracking_uri"
+                else ""
             )
+            raise ValueError(f"must hold no user name or password{instead}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an address that begins with http:// or https://")
         return value

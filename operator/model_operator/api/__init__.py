@@ -36,10 +36,14 @@ from model_operator.api.status import (
     ModelDeploymentStatus,
     ModelStatus,
     RevisionStatus,
+    Verdict,
     WeightStatus,
 )
 from model_operator.api.strategy import (
     BUILT_IN_METRICS,
+    CLASS_MISMATCH,
+    ERROR_RATE,
+    LATENCY_PERCENTILES,
     Analysis,
     BlueGreen,
     Canary,
@@ -55,8 +59,11 @@ from model_operator.api.traffic import GatewaySettings, ParentReference, Service
 __all__ = [
     "API_VERSION",
     "BUILT_IN_METRICS",
+    "CLASS_MISMATCH",
+    "ERROR_RATE",
     "GROUP",
     "KIND",
+    "LATENCY_PERCENTILES",
     "NAME_MAX_LENGTH",
     "PLURAL",
     "RESERVED_ENVIRONMENT",
@@ -91,6 +98,7 @@ __all__ = [
     "Shadow",
     "Strategy",
     "Traffic",
+    "Verdict",
     "WeightStatus",
     "parse_duration",
 ]

@@ -9,6 +9,8 @@ from pydantic import ConfigDict, Field
 from model_operator.api.base import ApiType
 from model_operator.api.model import ModelSource
 
+Verdict = Literal["Pass", "Fail", "NoData"]
+
 
 class RevisionStatus(ApiType):
     """One revision, as observed."""
@@ -75,7 +77,10 @@ class MetricStatus(ApiType):
     baseline: float | None = Field(default=None, description="The stable revision's value.")
     samples: int = Field(default=0, description="How many requests it was taken from.")
     failures: int = Field(default=0, description="How many failures in a row there were.")
-    verdict: Literal["Pass", "Fail", "NoData"] = Field(description="What it was judged to be.")
+    verdict: Verdict = Field(description="What it was judged to be.")
+    message: str | None = Field(
+        default=None, description="Why it failed, or why there is no data; one sentence."
+    )
 
 
 class Condition(ApiType):
@@ -147,6 +152,10 @@ class ModelDeploymentStatus(ApiType):
     last_action: ActionStatus | None = Field(
         default=None, description="What became of that action."
     )
+    retiring: str | None = Field(
+        default=None,
+        description="The revision that served before, as long as it is kept at full size.",
+    )
     replicas: int | None = Field(
         default=None, description="Pods of the stable revision, for the scale subresource."
     )
@@ -162,6 +171,11 @@ class ModelDeploymentStatus(ApiType):
     )
     analysis: list[MetricStatus] | None = Field(
         default=None, description="What the analysis last found, by metric."
+    )
+    analysed_at: str | None = Field(
+        default=None,
+        description="When that was: what is judged next begins then.",
+        json_schema_extra={"format": "date-time"},
     )
     conditions: list[Condition] | None = Field(
         default=None,

@@ -8,7 +8,10 @@ from pydantic import Field, StringConstraints
 
 from model_operator.api.base import ApiType, Duration
 
-BUILT_IN_METRICS = frozenset({"error-rate", "latency-p95-ms"})
+ERROR_RATE = "error-rate"
+CLASS_MISMATCH = "class-mismatch"
+LATENCY_PERCENTILES = {f"latency-p{percent}-ms": percent for percent in (50, 90, 95, 99)}
+BUILT_IN_METRICS = frozenset({ERROR_RATE, CLASS_MISMATCH, *LATENCY_PERCENTILES})
 """What an analysis can judge without a Prometheus query."""
 
 
@@ -111,7 +114,8 @@ class PrometheusQuery(ApiType):
     query: str = Field(
         min_length=1,
         max_length=4096,
-        description="A PromQL query with one number as its result.",
+        description="A PromQL query with one number as its result. {{revision}} (the one that is "
+        "judged), {{name}}, {{namespace}} and {{interval}} are filled in.",
     )
 
 
@@ -120,13 +124,16 @@ class Metric(ApiType):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field(
         description="error-rate (share of requests answered with 5xx or too late, 0 to 1), "
-        "latency-p95-ms (milliseconds), or with prometheus any other name.",
+        "latency-p50-ms, -p90-ms, -p95-ms or -p99-ms (milliseconds), class-mismatch (share of "
+        "predictions in classes that the other revision does not know, 0 to 1), or with "
+        "prometheus any other name. class-mismatch is always judged; max is 0 unless it is named.",
     )
     max: float | None = Field(default=None, description="The largest value that passes.")
     min: float | None = Field(default=None, description="The smallest value that passes.")
     max_ratio_to_stable: Annotated[float, Field(ge=1, le=1000)] | None = Field(
         default=None,
-        description="The largest value that passes, as a multiple of the stable revision's.",
+        description="The largest value that passes, as a multiple of the stable revision's. A "
+        "multiple of 0 is 0; without a value of the stable revision's there is no data.",
     )
     prometheus: PrometheusQuery | None = Field(
         default=None,
@@ -152,7 +159,7 @@ class Analysis(ApiType):
         ge=1,
         le=1_000_000_000,
         description="How many requests the new revision must have answered since the step began "
-        "before it is judged.",
+        "before it is judged. Queries of Prometheus do not wait for them.",
     )
     on_no_data: Literal["Pause", "Pass", "Fail"] = Field(
         default="Pause",

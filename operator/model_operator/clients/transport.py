@@ -71,15 +71,19 @@ class Transport:
         body: Mapping[str, Any] | None = None,
         content_type: str = JSON,
         accept: str = JSON,
+        at_most: int | None = None,
     ) -> bytes:
-        """What is answered, as it came."""
+        """What is answered, as it came; ApiUnreachable where that is more bytes than `at_most`."""
         method = _METHODS[verb]
         with self._measured(verb, kind) as call:
             response = await self._request(method, target, query, body, content_type, accept)
             try:
-                content = await response.read()
+                if at_most is None:
+                    content = await response.read()
+                else:
+                    content = await read_at_most(response, at_most)
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise ApiUnreachable(f"{method} {target}: {_words(error)}") from error
+                raise ApiUnreachable(f"{method} {target}: {words_of(error)}") from error
             call.code = str(response.status)
         return content
 
@@ -107,7 +111,7 @@ class Transport:
                     raise _ERRORS.get(code, ApiError)(code, status.get("message", ""))
                 yield event
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ApiUnreachable(f"the watch of {kind} broke: {_words(error)}") from error
+            raise ApiUnreachable(f"the watch of {kind} broke: {words_of(error)}") from error
         finally:
             response.close()
 
@@ -140,7 +144,7 @@ class Transport:
                     return response
                 raise await _error(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiUnreachable(f"{method} {target}: {_words(error)}") from error
+            raise ApiUnreachable(f"{method} {target}: {words_of(error)}") from error
 
     @contextlib.contextmanager
     def _measured(self, verb: str, kind: str) -> Iterator[_Call]:
@@ -169,7 +173,7 @@ def json_object(content: bytes, what: str) -> Body:
     try:
         body = json.loads(content)
     except ValueError as error:
-        raise ApiUnreachable(f"{what}: the answer is not JSON: {_words(error)}") from error
+        raise ApiUnreachable(f"{what}: the answer is not JSON: {words_of(error)}") from error
     if not isinstance(body, dict):
         raise ApiUnreachable(f"{what}: the answer is not an object")
     return body
@@ -183,6 +187,17 @@ def _event(line: bytes) -> Body:
     return event
 
 
+async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The whole body. Raises aiohttp.ClientPayloadError when it is longer than `limit` bytes."""
+    content = bytearray()
+    async for chunk in response.content.iter_chunked(65_536):
+        content += chunk
+        if len(content) > limit:
+            response.close()
+            raise aiohttp.ClientPayloadError(f"the answer is longer than {limit} bytes")
+    return bytes(content)
+
+
 async def _error(response: aiohttp.ClientResponse) -> ApiError:
     text = await response.text()
     try:
@@ -194,6 +209,6 @@ async def _error(response: aiohttp.ClientResponse) -> ApiError:
     return kind(response.status, message, retry_after=float(wait) if wait.isdigit() else None)
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
     """What an error says. Never its repr: aiohttp's shows the request's headers, the token too."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

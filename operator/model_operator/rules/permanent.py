@@ -299,7 +299,7 @@ ANALYSIS = (
     Rule(
         "spec.analysis.metrics[]",
         f"has(self.prometheus) || self.name in [{_listed(api.BUILT_IN_METRICS)}]",
-        f"only {' and '.join(sorted(api.BUILT_IN_METRICS))} are built in: a metric of another "
+        f"only {', '.join(sorted(api.BUILT_IN_METRICS))} are built in: a metric of another "
         "name needs prometheus.query",
         lambda metric: "prometheus" in metric or metric["name"] in api.BUILT_IN_METRICS,
     ),

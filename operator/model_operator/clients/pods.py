@@ -1,0 +1,150 @@
+"""Reads one path of one pod: by its address, or through the API server where that is elsewhere.
+
+`measuring` reads `/metrics` with it, and the router's provider what its agents have applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import aiohttp
+from kubernetes.aio import client
+
+from model_operator.clients.transport import CallObserver, Transport, read_at_most, words_of
+from model_operator.errors import ApiError, ApiUnreachable, PodUnreachable
+
+MOST_BYTES = 2 * 1024 * 1024
+"""Of one answer. A model server's metrics are some tens of kilobytes."""
+CONCURRENCY = 32
+"""Pods that are read at a time, by the whole process."""
+
+Access = Literal["auto", "direct", "proxy"]
+
+
+class PodReader(Protocol):
+    """One GET of one pod."""
+
+    async def get(
+        self,
+        namespace: str,
+        pod_name: str,
+        pod_ip: str,
+        port: int,
+        path: str,
+        timeout: float,  # noqa: ASYNC109 - each kind of reading has a patience of its own
+    ) -> bytes:
+        """The body of a 2xx answer.
+
+        `timeout` is in seconds, from the moment at which it is this reading's turn: a pod that
+        hangs must not make others look as if they did.
+
+        Raises:
+            PodUnreachable: no such answer in time, or a too large one; the sentence says which.
+
+        """
+        ...
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        ...
+
+
+def reader(
+    access: Access,
+    configuration: client.Configuration,
+    observe: CallObserver | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> PodReader:
+    """The way that a setting asks for; `auto` is by address inside a cluster, else the proxy.
+
+    `configuration` is the API server's, as `cluster.log_in` gives it. To be called in a loop.
+    """
+    inside = "KUBERNETES_SERVICE_HOST" in environment
+    if access == "direct" or (access == "auto" and inside):
+        return DirectPodReader()
+    return ProxyPodReader(Transport(client.ApiClient(configuration), observe))
+
+
+class DirectPodReader:
+    """By the pod's own address."""
+
+    def __init__(self) -> None:
+        # Another pod may have the address by the next time, so no connection is kept.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={"Accept-Encoding": "identity"},
+        )
+        self._turns = asyncio.Semaphore(CONCURRENCY)
+
+    async def get(
+        self,
+        namespace: str,  # noqa: ARG002 - the other way needs it
+        pod_name: str,
+        pod_ip: str,
+        port: int,
+        path: str,
+        timeout: float,  # noqa: ASYNC109
+    ) -> bytes:
+        """See `PodReader`."""
+        host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
+        where = f"pod {pod_name} ({host}:{port}{path})"
+        try:
+            async with (
+                self._turns,
+                asyncio.timeout(timeout),
+                self._session.get(f"http://{host}:{port}{path}", allow_redirects=False) as response,
+            ):
+                if not 200 <= response.status < 300:
+                    raise PodUnreachable(f"{where} answered with status {response.status}")
+                return await read_at_most(response, MOST_BYTES)
+        except TimeoutError as error:
+            raise PodUnreachable(f"{where} did not answer within {timeout:g} s") from error
+        except (aiohttp.ClientError, ValueError, OSError) as error:
+            raise PodUnreachable(f"{where}: {words_of(error)}") from error
+
+    async def close(self) -> None:
+        """See `PodReader`."""
+        await self._session.close()
+
+
+class ProxyPodReader:
+    """Through the API server's proxy, which needs the permission `get` of `pods/proxy`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._turns = asyncio.Semaphore(CONCURRENCY)
+
+    async def get(
+        self,
+        namespace: str,
+        pod_name: str,
+        pod_ip: str,  # noqa: ARG002 - the other way needs it
+        port: int,
+        path: str,
+        timeout: float,  # noqa: ASYNC109
+    ) -> bytes:
+        """See `PodReader`."""
+        target = f"/api/v1/namespaces/{namespace}/pods/{pod_name}:{port}/proxy{path}"
+        where = f"pod {pod_name} (port {port}, {path}) through the API server"
+        try:
+            async with self._turns, asyncio.timeout(timeout):
+                return await self._transport.read(
+                    "get", "Pod", target, {}, accept="*/*", at_most=MOST_BYTES
+                )
+        except TimeoutError as error:
+            raise PodUnreachable(f"{where} did not answer within {timeout:g} s") from error
+        except ApiError as error:
+            raise PodUnreachable(
+                f"{where} was answered with status {error.status}: {error.message[:200]}"
+            ) from error
+        except ApiUnreachable as error:
+            raise PodUnreachable(f"{where}: {error}") from error
+
+    async def close(self) -> None:
+        """See `PodReader`."""
+        await self._transport.close()
