@@ -60,6 +60,14 @@ test-mirror: $(READY) ## Mirror to dead targets, and measure what clients notice
 e2e: $(READY) ## Run the tests that need a whole cluster
 	@$(BIN)/python -m dev.test e2e
 
+.PHONY: e2e-traffic
+e2e-traffic: $(READY) ## Play every rollout under load on a whole cluster and count lost requests (40 minutes)
+	@$(BIN)/python -m tests.traffic
+
+.PHONY: test-bad-canaries
+test-bad-canaries: $(READY) ## Roll out a bad canary of every kind and measure when it has no requests (10 minutes)
+	@$(BIN)/python -m tests.traffic.bad_canaries
+
 .PHONY: lint
 lint: $(READY) ## Check format, imports, style, types and layers
 	@$(BIN)/ruff format --check --quiet . || { echo 'run `make format`'; exit 1; }
