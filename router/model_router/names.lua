@@ -1,14 +1,10 @@
 -- The value of the header or cookie that the route names, as `header:NAME` or `cookie:NAME` in
--- txn.name: HAProxy's own functions take only names that its configuration spells out.
+-- txn.name, empty without one: HAProxy's own functions take only names that its configuration
+-- spells out.
 core.register_fetches("value_of_name", function(txn)
   local kind, name = string.match(txn:get_var("txn.name"), "^(%a+):(.+)$")
-  local value
   if kind == "cookie" then
-    value = txn.f:req_cook(name)
-  else
-    value = txn.f:req_fhdr(name)
+    return txn.sf:req_cook(name)
   end
-  if value ~= "" then
-    return value
-  end
+  return txn.sf:req_fhdr(name)
 end)
