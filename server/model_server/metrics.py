@@ -8,8 +8,11 @@ a counter that only appears with its first event misses that event. docs/server.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -33,6 +36,7 @@ DURATION_BUCKETS = (
     *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
 )
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+OVERDUE_SECONDS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30)
 OTHER = "other"
 UNKNOWN_CLASS = "(unknown)"
 """Of a shadow: what stable predicted and this model does not know. `other` may well be a class."""
@@ -93,6 +97,14 @@ class Metrics:
         self._running = self._gauge(
             "predictions_in_progress", "Requests that an inference thread works on."
         )
+        self._unanswered: dict[object, float] = {}
+        overdue = self._gauge(
+            "predictions_overdue",
+            "Requests whose prediction has taken longer than this already.",
+            "seconds",
+        )
+        for seconds in OVERDUE_SECONDS:
+            overdue.labels(str(seconds)).set_function(partial(self._older_than, seconds))
         self.queue_wait = self._seconds(
             "prediction_queue_wait_seconds", "Time a request waited for an inference thread."
         )
@@ -161,6 +173,21 @@ class Metrics:
         """Read the queue's depth from `workers` whenever the metrics are read."""
         self._waiting.set_function(lambda: max(0, workers.pending - workers.threads))
         self._running.set_function(lambda: min(workers.pending, workers.threads))
+
+    @contextlib.contextmanager
+    def awaiting_prediction(self) -> Iterator[None]:
+        """Count a request as overdue the longer this takes: its body is there, its answer not."""
+        request = object()
+        self._unanswered[request] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._unanswered[request]
+
+    def _older_than(self, seconds: float) -> int:
+        limit = time.monotonic() - seconds
+        # A copy, in one step: requests come and go while another thread reads the metrics.
+        return sum(began < limit for began in list(self._unanswered.values()))
 
     def reject(self, problem: str) -> None:
         """Count a request that was answered with a problem of this type."""

@@ -66,10 +66,24 @@ async def test_a_full_queue_is_answered_503_with_retry_after_and_probes_are_not_
     assert await gauge(loading_client, "predictions_in_progress") == 0
 
 
-async def gauge(client: httpx.AsyncClient, name: str) -> float:
+async def gauge(client: httpx.AsyncClient, name: str, labels: str = "") -> float:
     lines = (await client.get("/metrics")).text.splitlines()
-    [sample] = [line for line in lines if line.startswith(f"{name}{{")]
+    [sample] = [line for line in lines if line.startswith(f"{name}{{") and labels in line]
     return float(sample.split()[-1])
+
+
+async def test_requests_that_wait_for_their_prediction_are_overdue_by_how_long(
+    loading_client: httpx.AsyncClient, workers: Workers, gate: threading.Event
+):
+    waiting = [asyncio.create_task(loading_client.post("/predict", **JPEG)) for _ in range(2)]
+    await pending(workers, 2)
+    async with asyncio.timeout(10):
+        while await gauge(loading_client, "predictions_overdue", 'seconds="1"') != 2:  # noqa: ASYNC110 - time changes it
+            await asyncio.sleep(0.05)
+    assert await gauge(loading_client, "predictions_overdue", 'seconds="30"') == 0
+    gate.set()
+    await asyncio.gather(*waiting)
+    assert await gauge(loading_client, "predictions_overdue", 'seconds="1"') == 0
 
 
 async def test_a_caller_that_stops_waiting_gives_its_place_in_the_queue_back():

@@ -78,7 +78,8 @@ class Dataplane:
         give_back = partial(self._room.give_back, len(body))
         try:
             prediction = self._workers.run(timed, give_back)
-            predictions = await self._wait(prediction, request, deadline)
+            with self._metrics.awaiting_prediction():
+                predictions = await self._wait(prediction, request, deadline)
         finally:
             abandoned.set()  # a job that still runs stops at its next picture
         labels = [item.label for item in predictions.items]
