@@ -41,6 +41,15 @@ def chart_copy(definition: dict[str, Any]) -> dict[str, Any]:
     return definition | {"metadata": metadata}
 
 
+def helm_literal(text: str) -> str:
+    """A template that renders to the text, whatever braces are in it.
+
+    >>> helm_literal("{{name}} is filled in")
+    '{{ "{{" }}name}} is filled in'
+    """
+    return text.replace("{{", '{{ "{{" }}')
+
+
 def helm_choice(condition: str, then: str, otherwise: str) -> str:
     r"""A template that renders to one text or the other, with their common lines written once.
 
@@ -76,8 +85,8 @@ def chart_template() -> str:
     """The chart's CRD for every API server: rules in CEL where it knows them."""
     return helm_choice(
         KNOWS_CEL,
-        as_yaml(chart_copy(crd.custom_resource_definition(cel=True))),
-        as_yaml(chart_copy(crd.custom_resource_definition(cel=False))),
+        helm_literal(as_yaml(chart_copy(crd.custom_resource_definition(cel=True)))),
+        helm_literal(as_yaml(chart_copy(crd.custom_resource_definition(cel=False)))),
     )
 
 

@@ -105,3 +105,10 @@ def test_a_choice_of_two_texts_renders_to_the_one_or_the_other(then: str, otherw
 
 def test_lines_that_two_texts_share_are_written_once():
     assert generate.helm_choice(".knows", "a\nb\n", "a\nb\n") == "a\nb\n"
+
+
+def test_braces_of_a_description_are_no_template_of_helms():
+    template = generate.helm_literal("a query of {{revision}} in {{ namespace }}")
+    rest = template.replace('{{ "{{" }}', "")
+    assert "{{" not in rest
+    assert template.replace('{{ "{{" }}', "{{") == "a query of {{revision}} in {{ namespace }}"
