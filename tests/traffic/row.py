@@ -68,7 +68,7 @@ class Row:
         if not self.failed:
             return []
         first = [
-            f"{kind} at {time.strftime('%H:%M:%S', time.gmtime(due))}{due % 1:.2f}"[:60]
+            f"{kind} at {time.strftime('%H:%M:%S', time.gmtime(due))}{f'{due % 1:.2f}'[1:]}"
             for due, kind in self.report.get("losses", ())[:LOSSES_SHOWN]
         ]
         return [f"  lost: {self.report['failures']}, first {', '.join(first)}"]
