@@ -28,6 +28,7 @@ from tests.traffic.__main__ import prepare
 from tests.traffic.faulty_image import faulty_image
 from tests.traffic.operator import Operator
 from tests.traffic.scene import Scene, Unexpected
+from tests.traffic.workflows import SERVER
 
 INTERVAL_SECONDS = 3
 FAILURE_LIMIT = 1
@@ -148,7 +149,12 @@ def play(bad: Bad, registry: Registry, image: str) -> Result:
     namespace = f"bad-{bad.name.replace(' ', '-')}-{secrets.token_hex(3)}"
     make_namespace(registry.stage.kube, namespace)
     model = Model(registry, namespace)
-    spec = {"replicas": 2, "strategy": bad.strategy, "analysis": ANALYSIS}
+    spec = {
+        "replicas": 2,
+        "server": SERVER,
+        "strategy": bad.strategy,
+        "analysis": ANALYSIS,
+    }
     scene = Scene(model, Operator(model.kube), spec, image)
     load = LoadJob(model.kube, namespace)
     try:
@@ -169,7 +175,7 @@ def introduce(scene: Scene, bad: Bad) -> float | None:
     """Applies it, and measures how long it had requests; it is given up when this returns."""
     before, version = scene.stable, scene.other
     env = [{"name": name, "value": value} for name, value in (("FAULT", bad.fault), *bad.env)]
-    server = {"image": scene.faulty_image, "env": env} if bad.fault else {}
+    server = {**SERVER, "image": scene.faulty_image, "env": env} if bad.fault else SERVER
     if bad.within is None:
         scene.spec["progressDeadlineSeconds"] = NEVER_READY_SECONDS
     if not bad.fault:
