@@ -43,9 +43,8 @@ async def run(arguments: argparse.Namespace) -> Exit:
             connections=arguments.connections,
             tell=lambda report: progress.tell(_so_far(report)),
         )
-        with contextlib.suppress(NotImplementedError):  # where there are no such signals
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, load.stop)
-        report = await load.run_open(requests, arguments.rate)
+        with _stopped_by_interrupt(load):
+            report = await load.run_open(requests, arguments.rate)
     if arguments.json:
         figures = {**json.loads(report.as_json()), "endpoint": endpoint.url, "via": endpoint.words}
         sys.stdout.write(as_json(figures) + "\n")
@@ -53,6 +52,18 @@ async def run(arguments: argparse.Namespace) -> Exit:
         progress.end(_so_far(report))
         sys.stdout.write("\n".join(lines(report, progress.seconds, endpoint.words)) + "\n")
     return Exit.FAILED if report.failures.total() else Exit.DONE
+
+
+@contextlib.contextmanager
+def _stopped_by_interrupt(load: Load) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):  # where there are no such signals
+        loop.add_signal_handler(signal.SIGINT, load.stop)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 def target(endpoint: Endpoint, pictures: Sequence[bytes]) -> Target:

@@ -30,14 +30,12 @@ _MODULES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command."""
+    """Runs one command in a loop of its own."""
     parsed = parse(arguments)
     import asyncio  # noqa: PLC0415
 
     try:
-        return int(asyncio.run(_run(parsed)))
-    except CommandError as error:
-        return _ended(str(error), error.exit_status)
+        return asyncio.run(run(parsed))
     except KeyboardInterrupt:
         return _ended("interrupted; what was asked for goes on", Exit.INTERRUPTED)
     except BrokenPipeError:  # such as `| head`: who reads no more wants no more
@@ -45,12 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.DONE
 
 
-async def _run(parsed: argparse.Namespace) -> Exit:
+async def run(parsed: argparse.Namespace) -> int:
+    """The exit status of one command; its error, if there is one, is told."""
     module = importlib.import_module(f"model_operator.cli.{_MODULES[parsed.command]}")
-    run: Command = module.run
-    status = await run(parsed)
+    command: Command = module.run
+    try:
+        status = await command(parsed)
+    except CommandError as error:
+        status = Exit(_ended(str(error), error.exit_status))
     sys.stdout.flush()
-    return status
+    return int(status)
 
 
 def _ended(sentence: str, status: Exit) -> int:

@@ -115,17 +115,20 @@ async def _log_in(
 ) -> str:
     """Fills the configuration in; returns the namespace that is meant where none is named."""
     files = kubeconfig or os.environ.get("KUBECONFIG") or _usual_kubeconfig()
+    existing = _existing(files)
+    if not existing and "KUBERNETES_SERVICE_HOST" in os.environ and not (kubeconfig or context):
+        config.load_incluster_config(configuration)
+        return _pod_namespace()
+    if not existing:
+        raise UsageError(f"there is no kubeconfig at {files}: {_NAME_ONE}")
     try:
-        if not (kubeconfig or context) and _is_pod_without(files):
-            config.load_incluster_config(configuration)
-            return _pod_namespace()
-        loader = await config.load_kube_config(files, context, configuration, persist_config=False)
+        loader = await config.load_kube_config(
+            existing, context, configuration, persist_config=False
+        )
     except (config.ConfigException, OSError, TypeError, ValueError, yaml.YAMLError) as error:
         where = f"context {context} of {files}" if context else files
-        raise UsageError(
-            f"no way to an API server by {where} ({error}): name a kubeconfig with --kubeconfig "
-            "or KUBECONFIG, and one of its contexts with --context"
-        ) from error
+        words = " ".join(str(error).split())
+        raise UsageError(f"no way to an API server by {where} ({words}): {_NAME_ONE}") from error
     chosen: Mapping[str, Any] = loader.current_context["context"]
     return str(chosen.get("namespace") or "default")
 
@@ -134,10 +137,9 @@ def _usual_kubeconfig() -> str:
     return str(Path("~/.kube/config").expanduser())
 
 
-def _is_pod_without(files: str) -> bool:
-    """Whether this is a pod in which there is no kubeconfig."""
-    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
-    return in_pod and not any(Path(file).exists() for file in files.split(os.pathsep))
+def _existing(files: str) -> str:
+    """Those of several kubeconfigs that exist: as with kubectl, others are passed over."""
+    return os.pathsep.join(file for file in files.split(os.pathsep) if Path(file).is_file())
 
 
 def _pod_namespace() -> str:
@@ -168,4 +170,5 @@ def as_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+_NAME_ONE = "name one with --kubeconfig or KUBECONFIG, and one of its contexts with --context"
 _LOOK = "`kubectl get modeldeployments --all-namespaces` lists them"

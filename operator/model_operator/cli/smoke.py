@@ -87,7 +87,8 @@ async def _ask(
             except TimeoutError:
                 words, passed = f"no answer within {seconds:g} s", False
             except (aiohttp.ClientError, OSError) as error:
-                words, passed = f"no answer: {error or type(error).__name__}", False
+                cause = getattr(error, "os_error", error)  # without aiohttp's own words
+                words, passed = f"no answer: {cause or type(error).__name__}", False
             return Check(name, passed, round(1000 * (time.monotonic() - started), 1), words)
 
         checks = [

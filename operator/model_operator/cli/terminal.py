@@ -38,10 +38,10 @@ def style_of(stream: TextIO, environment: Mapping[str, str] = os.environ) -> Sty
 class Progress:
     """Tells how far something is: one line that changes on a terminal, else a line per change."""
 
-    def __init__(self, stream: TextIO = sys.stderr, *, quiet: bool = False) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._stream = stream or sys.stderr
         self._quiet = quiet
-        self._live = stream.isatty()
+        self._live = self._stream.isatty()
         self._started = time.monotonic()
         self._told = ""
 
