@@ -68,6 +68,8 @@ class Orders:
     """The revision that a rollback asked for and that failed, too."""
     retried: bool = False
     """A retry was asked for in this pass."""
+    promoted: bool = False
+    """A promotion was asked for in this pass."""
     held_pause: api.HeldPause | None = None
     action_ids: tuple[str, ...] = ()
     """Of the actions that were looked at, the last first."""
@@ -92,6 +94,9 @@ class Situation:
     """The revision that is being introduced, also where it is not known what the spec means."""
     serving: str | None
     step_index: int | None
+    promotable: bool = False
+    """The step that is under way goes on with a promotion."""
+    paused: bool = False
     status_lost: bool = False
     """Nothing is known of the actions before this one."""
     kept: Collection[str] = ()
@@ -191,8 +196,16 @@ def _answered(
 _Handled = tuple[Orders, str]
 
 
-def _promote(_action: Action, _orders: Orders, _situation: Situation) -> _Handled:
-    raise _Refused("nothing waits for a promotion: strategies Standard and Recreate need none")
+def _promote(action: Action, orders: Orders, situation: Situation) -> _Handled:
+    revision = situation.introduced
+    if revision is None or revision in (situation.serving, orders.failed):
+        raise _Refused("nothing to promote: no revision is being introduced")
+    _must_be_current(action, revision, situation.step_index)
+    if not situation.promotable:
+        raise _Refused("nothing waits for a promotion now")
+    if situation.paused:
+        raise _Refused("the rollout is paused: resume it first")
+    return replace(orders, promoted=True), f"revision {revision} goes on to its next step"
 
 
 def _abort(action: Action, orders: Orders, situation: Situation) -> _Handled:

@@ -1,4 +1,4 @@
-"""Carries out a plan: applies, replacements, scales, deletes, one status write, then Events.
+"""Carries out a plan: applies, replacements, scales, touches, deletes, status, then Events.
 
 The second of the two modules that do I/O. A write that fails ends the pass; the next one starts
 from fresh reads.
@@ -75,6 +75,8 @@ async def apply(
                 uid=scale.uid,
                 resource_version=scale.resource_version,
             )
+    for touch in plan.touches:
+        await cluster.annotate_pod(namespace, touch.pod, touch.uid, {touch.annotation: touch.value})
     for delete in plan.deletes:
         await cluster.delete(delete.kind, namespace, delete.name, delete.uid)
     if plan.status is not None:

@@ -8,10 +8,12 @@ from typing import Any
 
 from model_operator import canonical, naming, resources
 from model_operator.observed import Observed
-from model_operator.plan import Delete, Replacement, Scale
+from model_operator.plan import Delete, Replacement, Scale, Touch
 from model_operator.revisions import RevisionRecord
 from model_operator.rollout.view import Step
-from model_operator.traffic import service
+from model_operator.route import Route
+from model_operator.traffic import side_services
+from model_operator.traffic.provider import Provider
 
 Body = Mapping[str, Any]
 
@@ -27,6 +29,9 @@ class Children:
     target: RevisionRecord | None
     serving: str | None
     step: Step | None
+    provider: Provider
+    route: Route | None
+    """How requests shall be divided."""
 
     def applies(self) -> Iterator[Body]:
         """Records first, then Deployments, then the endpoint: a rollout's commit comes last."""
@@ -35,7 +40,7 @@ class Children:
             history = resources.controller_revision(self.observed.resource, record)
             if self._may_write(history) and (frozen is None or frozen.number != record.number):
                 yield history
-        for body, live in [*self._deployments(), *self._endpoint()]:
+        for body, live in [*self._deployments(), *self._beside(), *self._traffic()]:
             if self._may_write(body) and not _is_unchanged(body, live):
                 yield _on_what_was_seen(body, live)
 
@@ -70,7 +75,33 @@ class Children:
             version = None if name in applied else metadata.get("resourceVersion")
             yield Scale(name, replicas, uid=metadata.get("uid"), resource_version=version)
 
+    def touches(self) -> Iterator[Touch]:
+        """Pods that are to mirror and have not been told of the newest settings."""
+        found = side_services.mirror_hash(self.observed)
+        if not found or not self.step or not self.step.shadow:
+            return
+        for pod in self.observed.pods.get(self.serving or "", ()):
+            metadata = pod["metadata"]
+            if metadata.get("annotations", {}).get(side_services.MIRROR_ANNOTATION) != found:
+                yield Touch(
+                    metadata["name"], metadata["uid"], side_services.MIRROR_ANNOTATION, found
+                )
+
     def deletes(self) -> Iterator[Delete]:
+        """What is not used any more."""
+        yield from self._deletes_beside()
+        yield from self._deletes_of_retired()
+
+    def _deletes_beside(self) -> Iterator[Delete]:
+        if self.step is None:
+            return
+        wanted = {(body["kind"], body["metadata"]["name"]) for body, _ in self._beside()}
+        unwanted = [key for key in side_services.present(self.observed) if key not in wanted]
+        for kind, name in [*unwanted, *self.provider.obsolete(self.observed)]:
+            if live := self.observed.child(kind, name):
+                yield Delete(kind, name, live["metadata"]["uid"])
+
+    def _deletes_of_retired(self) -> Iterator[Delete]:
         """Retired revisions beyond revisionHistoryLimit, the oldest first; never one with pods.
         One whose record was lost is of no use to anybody.
         """
@@ -129,13 +160,18 @@ class Children:
         spec = self.observed.resource.spec
         return {self.serving: spec.replicas} if self.serving and spec else {}
 
-    def _endpoint(self) -> Iterator[tuple[Body, Body | None]]:
-        revision = self.step.serve if self.step else self.serving
-        if revision:
-            resource, live = self.observed.resource, self.observed.service
-            # An invalid spec may have lost its settings: those that clients use now stay.
-            settings = service.settings_of(live) if resource.invalid else None
-            yield service.service(resource, revision, settings), live
+    def _traffic(self) -> Iterator[tuple[Body, Body | None]]:
+        """What the provider needs, in its order."""
+        if self.route is None:
+            return
+        for body in self.provider.objects(self.observed, self.route):
+            yield body, self.observed.child(body["kind"], body["metadata"]["name"])
+
+    def _beside(self) -> Iterator[tuple[Body, Body | None]]:
+        if self.step is None:
+            return
+        for body in side_services.wanted(self.observed, self.step, self.serving):
+            yield body, self.observed.child(body["kind"], body["metadata"]["name"])
 
     def _may_write(self, body: Body) -> bool:
         """What has a name that is taken is left alone, and so is what was just refused."""
@@ -157,5 +193,6 @@ def _is_unchanged(wanted: Body, live: Body | None) -> bool:
         return False
     if canonical.owns_more(wanted, live, naming.MANAGER):
         return False
-    selector = wanted["spec"].get("selector")
-    return wanted["kind"] != "Service" or bool(selector == live["spec"].get("selector"))
+    if wanted["kind"] != "Service":
+        return True
+    return bool(wanted["spec"].get("selector") == live["spec"].get("selector"))

@@ -18,11 +18,13 @@ from model_operator.errors import ResolutionDelayed, ResolutionError
 from model_operator.observed import Observed, Resolution
 from model_operator.plan import Event, Plan
 from model_operator.revisions import RevisionRecord
-from model_operator.rollout import recreate, standard
+from model_operator.rollout import blue_green, canary, recreate, safety, shadow, standard
 from model_operator.rollout.view import Size, State, Step, Trouble, View
+from model_operator.route import Reading, Route
 from model_operator.status import Facts
 from model_operator.timestamps import parse_time
-from model_operator.traffic import service
+from model_operator.traffic.provider import Provider
+from model_operator.traffic.service import SERVICE
 from model_operator.verdict import Verdict
 
 PREDECESSOR_POLL = timedelta(seconds=2)
@@ -30,7 +32,13 @@ PROBE_POLL = timedelta(seconds=20)
 REGISTRY_PAUSE = timedelta(seconds=60)
 REFUSAL_PAUSE = timedelta(seconds=8)
 """A quota, an admission rule or a role may be mended at any moment, and nothing tells of it."""
-STRATEGIES = {"Standard": standard.advance, "Recreate": recreate.advance}
+STRATEGIES = {
+    "Standard": standard.advance,
+    "Recreate": recreate.advance,
+    "Canary": canary.advance,
+    "BlueGreen": blue_green.advance,
+    "Shadow": shadow.advance,
+}
 
 
 def decide(observed: Observed, now: datetime) -> Plan:
@@ -38,15 +46,20 @@ def decide(observed: Observed, now: datetime) -> Plan:
     model, model_resolved = target.settle_model(observed)
     records = target.known_records(observed, model)
     wanted = target.wanted_revision(observed, model)
-    serving = target.serving_revision(observed)
+    provider = SERVICE
+    reading = provider.read(observed)
+    serving = target.serving_revision(observed, reading.route)
+    if reading.route is None or reading.route.stable != serving:
+        reading = Reading(approximate=reading.approximate)
     orders = obeyed_orders(observed, wanted, records, serving)
-    aim = target_record(observed, wanted, orders, records)
+    aim = target_record(observed, wanted, serving, orders, records)
     obstacle = find_obstacle(observed, model_resolved)
     sizes = observed_sizes(observed)
-    confirmed = serving is not None and service.is_confirmed(observed, serving)
     step = None
     if refused_for_good(observed, aim) or not blocks_the_rollout(observed, obstacle):
-        step = next_step(observed, aim, serving, orders, sizes, confirmed, now)
+        view = what_the_strategy_sees(observed, aim, serving, orders, sizes, reading, provider, now)
+        step = next_step(view, orders) if view else None
+    route = wanted_route(step, aim, serving, sizes, reading.route)
     facts = Facts(
         observed=observed,
         now=now,
@@ -55,20 +68,20 @@ def decide(observed: Observed, now: datetime) -> Plan:
         wanted=wanted,
         target=aim,
         serving=serving,
-        serving_record=records.get(serving or ""),
-        serving_confirmed=confirmed,
-        reachable_pods=service.reachable_pods(observed, serving) if serving else 0,
+        records=records,
+        reading=reading,
         sizes=sizes,
         step=step,
         obstacle=obstacle,
         orders=orders,
     )
     new_status = status.build(facts)
-    children = Children(observed, records, aim, serving, step)
+    children = Children(observed, records, aim, serving, step, provider, route)
     return Plan(
         applies=tuple(children.applies()),
         replacements=tuple(children.replacements()),
         scales=tuple(children.scales()),
+        touches=tuple(children.touches()),
         deletes=tuple(children.deletes()) if obstacle is None else (),
         status=new_status if new_status != last_status(observed) else None,
         events=tuple(Event(*t) for t in status.transitions(observed.resource.status, new_status)),
@@ -87,16 +100,19 @@ def obeyed_orders(
     resource = observed.resource
     recorded = resource.status
     unresolved = why_unresolved(observed)
+    in_force = actions.recorded_orders(recorded, wanted)
     return actions.obey(
         actions.pending(resource.body, recorded),
-        actions.recorded_orders(recorded, wanted),
+        in_force,
         Situation(
             name=resource.name,
             generation=resource.generation,
             wanted=wanted,
-            introduced=wanted or target.running_revision(observed),
+            introduced=wanted or target.running_revision(observed, serving),
             serving=serving,
             step_index=recorded.current_step_index,
+            promotable=waits_for_promotion(observed, in_force),
+            paused=resource.spec is not None and is_paused(observed, resource.spec, in_force),
             status_lost=recorded.observed_generation is None and bool(observed.deployments),
             kept=records.keys(),
             resolving=str(unresolved or observed.resource.invalid or ""),
@@ -108,6 +124,7 @@ def obeyed_orders(
 def target_record(
     observed: Observed,
     wanted: str | None,
+    serving: str | None,
     orders: Orders,
     records: Mapping[str, RevisionRecord],
 ) -> RevisionRecord | None:
@@ -118,7 +135,7 @@ def target_record(
     if asked_for is not None:
         return target.as_newest(asked_for, observed)
     if wanted is None:
-        return records.get(target.running_revision(observed) or "")
+        return records.get(target.running_revision(observed, serving) or "")
     aim = records[wanted]
     return aim if orders.failed == wanted else target.as_newest(aim, observed)
 
@@ -197,42 +214,89 @@ def observed_sizes(observed: Observed) -> dict[str, Size]:
     return sizes
 
 
-def next_step(
+def what_the_strategy_sees(
     observed: Observed,
     aim: RevisionRecord | None,
     serving: str | None,
     orders: Orders,
     sizes: Mapping[str, Size],
-    confirmed: bool,  # noqa: FBT001 - one fact among others
+    reading: Reading,
+    provider: Provider,
     now: datetime,
-) -> Step | None:
-    """Asks the strategy; None when there is nothing to introduce or keep."""
+) -> View | None:
+    """Everything that the next step is decided from; None when there is nothing to introduce or
+    keep.
+    """
     spec, recorded = observed.resource.spec, observed.resource.status
     if spec is None or aim is None:
         return None
     paused = is_paused(observed, spec, orders)
-    return STRATEGIES[spec.strategy.type](
-        View(
-            target=aim.revision,
-            serving=serving,
-            recorded_stable=recorded.stable.revision if recorded.stable else None,
-            sizes=sizes,
-            replicas=spec.replicas,
-            now=now,
-            scale_down_delay=timedelta(seconds=spec.strategy.scale_down_delay_seconds),
-            progress_deadline=timedelta(seconds=spec.progress_deadline_seconds),
-            serving_confirmed=confirmed,
-            step_index=recorded.current_step_index,
-            step_started_at=step_started_at(observed, now, paused=paused),
-            introduced=recorded.canary.revision if recorded.canary else None,
-            failed=orders.failed_rollback if orders.rollback_to else orders.failed,
-            verdict_recorded=aim.revision in (recorded.failed_revision, recorded.failed_rollback),
-            retried=orders.retried,
-            paused=paused,
-            trouble=refused_for_good(observed, aim)
-            or target_trouble(observed, aim.revision, orders),
-        )
+    divided = Route(serving, aim.revision, 1) if serving else None
+    return View(
+        target=aim.revision,
+        serving=serving,
+        recorded_stable=recorded.stable.revision if recorded.stable else None,
+        sizes=sizes,
+        replicas=spec.replicas,
+        now=now,
+        scale_down_delay=timedelta(seconds=spec.strategy.scale_down_delay_seconds),
+        progress_deadline=timedelta(seconds=spec.progress_deadline_seconds),
+        strategy=spec.strategy,
+        route=reading.route,
+        serving_confirmed=reading.confirmed,
+        exact=provider.exact,
+        cannot_divide=provider.cannot_divide(observed, divided) if divided else "",
+        step_index=recorded.current_step_index,
+        step_started_at=step_started_at(observed, now, paused=paused),
+        introduced=recorded.canary.revision if recorded.canary else None,
+        failed=orders.failed_rollback if orders.rollback_to else orders.failed,
+        verdict_recorded=aim.revision in (recorded.failed_revision, recorded.failed_rollback),
+        retried=orders.retried,
+        promoted=orders.promoted,
+        retiring=recorded.retiring,
+        paused=paused,
+        trouble=refused_for_good(observed, aim) or target_trouble(observed, aim.revision, orders),
     )
+
+
+def next_step(view: View, orders: Orders) -> Step:
+    """Asks the strategy. A rollback goes straight to a revision that has served before."""
+    kind = view.strategy.type
+    if orders.rollback_to and kind != "Recreate":
+        kind = "Standard"
+    return STRATEGIES[kind](view)
+
+
+def waits_for_promotion(observed: Observed, orders: Orders) -> bool:
+    """Whether the step that is under way goes on with the action promote."""
+    spec, index = observed.resource.spec, observed.resource.status.current_step_index
+    if spec is None or orders.rollback_to:
+        return False
+    return {
+        "Canary": canary.waits_for_promotion(spec.strategy, index),
+        "BlueGreen": blue_green.waits_for_promotion(index),
+        "Shadow": shadow.waits_for_promotion(index),
+    }.get(spec.strategy.type, False)
+
+
+def wanted_route(
+    step: Step | None,
+    aim: RevisionRecord | None,
+    serving: str | None,
+    sizes: Mapping[str, Size],
+    written: Route | None,
+) -> Route | None:
+    """The route that the step asks for; undecided, the one that is there."""
+    stable = step.serve if step else serving
+    if stable is None:
+        return None
+    if step is None:
+        return written or Route(stable)
+    revision = step.canary or (aim.revision if aim else None)
+    route = Route(stable, revision, step.weight) if step.weight else Route(stable)
+    if written and safety.must_stay(written, route, sizes):
+        return written
+    return route
 
 
 def is_paused(observed: Observed, spec: ModelDeploymentSpec, orders: Orders) -> bool:
@@ -261,7 +325,7 @@ def target_trouble(observed: Observed, revision: str, orders: Orders) -> Trouble
         and failure.revision == revision
     ):
         return Trouble(failure.reason, failure.message, permanent=True)
-    trouble = diagnosis.diagnose(
+    trouble = diagnosis.crash_loop(observed.pods.get(revision, ())) or diagnosis.diagnose(
         observed.pods.get(revision, ()),
         observed.deployments.get(revision),
         observed.probe_answers,

@@ -7,6 +7,7 @@ server's contract: with them waiting does not help.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from model_operator import reasons
@@ -23,6 +24,8 @@ _IMAGE_REASONS = {
     "RegistryUnavailable",
 }
 _CREATE_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+LOOP_RESTARTS = 3
+"""A container that has failed so often since its pod was made is not going to stay up."""
 _PERMANENT_EXITS = {3: reasons.MODEL_REFUSED, 4: reasons.MODEL_MISSING}
 
 
@@ -62,6 +65,22 @@ def diagnose(
     if not waiting and deployment is not None:
         troubles = list(_refused_pods(deployment))
     return next((t for t in troubles if t.permanent), troubles[0] if troubles else None)
+
+
+def crash_loop(pods: Iterable[Body]) -> Trouble | None:
+    """The trouble of a pod that has ended so often that the next start will not help, whether it
+    is ready in between or not.
+    """
+    for pod in pods:
+        for container in pod.get("status", {}).get("containerStatuses", ()):
+            waits = container.get("state", {}).get("waiting", {})
+            often = container.get("restartCount", 0) >= LOOP_RESTARTS
+            if is_terminating(pod) or not (often or waits.get("reason") == "CrashLoopBackOff"):
+                continue
+            trouble = _container_trouble({**container, "state": waits and {"waiting": waits}})
+            if trouble is not None:
+                return replace(trouble, looping=True)
+    return None
 
 
 def _troubles(pod: Body, probe_answers: Mapping[str, str]) -> Iterator[Trouble]:

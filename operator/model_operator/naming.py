@@ -33,6 +33,24 @@ def mirror_config_map(name: str) -> str:
     return f"{name}-mirror"
 
 
+def preview_service(name: str) -> str:
+    """The name of the Service of a revision that waits to be promoted (strategy BlueGreen).
+
+    >>> preview_service("cats-dogs")
+    'cats-dogs-preview'
+    """
+    return f"{name}-preview"
+
+
+def shadow_service(name: str) -> str:
+    """The name of the Service that gets copies of requests (strategy Shadow).
+
+    >>> shadow_service("cats-dogs")
+    'cats-dogs-shadow'
+    """
+    return f"{name}-shadow"
+
+
 def revision_child(name: str, revision: str) -> str:
     """The name of a revision's Deployment and ControllerRevision.
 
@@ -66,6 +84,11 @@ def revision_labels(name: str, revision: str) -> dict[str, str]:
 def pod_selector(name: str, revision: str) -> dict[str, str]:
     """The labels that select the pods of one revision, and no others."""
     return {OWNER_LABEL: name, REVISION_LABEL: revision}
+
+
+def server_selector(name: str) -> dict[str, str]:
+    """The labels that select the model servers of all revisions, and nothing else."""
+    return {OWNER_LABEL: name, "app.kubernetes.io/name": "model-server"}
 
 
 def owned_by_selector(name: str) -> str:

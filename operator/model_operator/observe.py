@@ -21,8 +21,10 @@ from model_operator.errors import ResolutionError
 from model_operator.observed import Defaults, Namesake, Observed, Resolution, Resource
 from model_operator.revisions import ResolvedModel
 from model_operator.timestamps import parse_time
+from model_operator.traffic import side_services
 
 PATIENCE = timedelta(seconds=15)
+_LISTED = ("Deployment", "ControllerRevision", "Pod", "Service", "ConfigMap")
 
 Body = Mapping[str, Any]
 
@@ -37,27 +39,28 @@ async def observe(
 ) -> Observed | None:
     """The world around one ModelDeployment; None when it does not exist or is being deleted."""
     selector = naming.owned_by_selector(name)
-    (deployments, _), (histories, _), (pods, _), service, endpoints = await asyncio.gather(
-        cluster.list("Deployment", namespace, selector),
-        cluster.list("ControllerRevision", namespace, selector),
-        cluster.list("Pod", namespace, selector),
+    listed, service, endpoints = await asyncio.gather(
+        asyncio.gather(*(cluster.list(kind, namespace, selector) for kind in _LISTED)),
         cluster.get("Service", namespace, name),
         cluster.get("Endpoints", namespace, name),
     )
+    found = dict(zip(_LISTED, (items for items, _ in listed), strict=True))
+    histories, pods = found["ControllerRevision"], found.pop("Pod")
+    children = [body for items in found.values() for body in items if not _is_endpoint(body, name)]
     # Last: what went with its resource must not be taken for lost.
     body = await cluster.get(api.KIND, namespace, name)
     if body is None or "deletionTimestamp" in body["metadata"]:
         return None
     resource = read_resource(body)
     resolution = await resolve(resource, registry, histories)
-    namesakes = await _namesakes(cluster, resource, resolution, [*deployments, *histories])
+    namesakes = await _namesakes(cluster, resource, resolution, children)
     slow = rollout_is_slow(resource, now)
     return assemble(
         probe_answers=await _probe_answers(cluster, namespace, pods) if slow else {},
         resource=resource,
         defaults=defaults,
         resolution=resolution,
-        children=[*deployments, *histories, *namesakes, *([service] if service else [])],
+        children=[*children, *namesakes, *([service] if service else [])],
         pods=pods,
         endpoints=endpoints,
     )
@@ -87,14 +90,22 @@ def assemble(
         for body in kinds["ControllerRevision"]
         if "data" in body
     ]
+    deployments, others = _of_revisions(resource, kinds["Deployment"])
+    services, beside = _of_revisions(resource, kinds["Service"])
+    others += [body for body in beside if not _is_endpoint(body, resource.name)]
     return Observed(
         resource=resource,
         defaults=defaults,
         resolution=resolution,
         records={record.revision: record for record in records},
-        deployments={naming.revision_of(resource.name, body): body for body in kinds["Deployment"]},
+        deployments=deployments,
         pods=_by_revision(pods),
-        service=next(iter(kinds["Service"]), None),
+        service=next((body for body in beside if _is_endpoint(body, resource.name)), None),
+        revision_services=services,
+        others={
+            (body["kind"], body["metadata"]["name"]): body
+            for body in [*others, *services.values(), *kinds["ConfigMap"]]
+        },
         endpoint_pods=_endpoint_pods(endpoints),
         probe_answers=probe_answers or {},
         namesakes=tuple(taken),
@@ -205,13 +216,35 @@ async def _namesakes(
     if resource.status.stable is not None:
         wanted.add(resource.status.stable.revision)
     known = {(body["kind"], body["metadata"]["name"]) for body in listed}
+    taken = [
+        (kind, naming.revision_child(resource.name, revision))
+        for revision in sorted(wanted)
+        for kind in ("ControllerRevision", "Deployment")
+    ]
+    if resource.spec and resource.spec.strategy.type in ("BlueGreen", "Shadow"):
+        taken += side_services.names(resource.name)
     found = [
         await cluster.get(kind, resource.namespace, name)
-        for name in sorted(naming.revision_child(resource.name, revision) for revision in wanted)
-        for kind in ("ControllerRevision", "Deployment")
+        for kind, name in taken
         if (kind, name) not in known
     ]
     return [body for body in found if body is not None]
+
+
+def _is_endpoint(body: Body, name: str) -> bool:
+    return (body["kind"], body["metadata"]["name"]) == ("Service", name)
+
+
+def _of_revisions(resource: Resource, bodies: Iterable[Body]) -> tuple[dict[str, Body], list[Body]]:
+    """Those that are named after a revision, by it, and the others."""
+    named, others = {}, []
+    for body in bodies:
+        revision = naming.revision_of(resource.name, body)
+        if revisions.is_id(revision):
+            named[revision] = body
+        else:
+            others.append(body)
+    return named, others
 
 
 def _controller(body: Body) -> Body | None:

@@ -14,6 +14,7 @@ from model_operator import reasons
 from model_operator.api import ModelDeploymentSpec, ModelDeploymentStatus, ModelSource
 from model_operator.errors import ResolutionError
 from model_operator.revisions import ResolvedModel, RevisionRecord
+from model_operator.router_answer import RouterAnswer
 
 Body = Mapping[str, Any]
 
@@ -25,6 +26,8 @@ class Defaults:
     server_image: str
     tracking_uri: str | None
     cluster_domain: str = "svc"
+    router_image: str | None = None
+    """Image of new routers whose spec names none."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +123,27 @@ class Observed:
     """The version in which the cluster serves HTTPRoute; None where it does not, or was not asked:
     only provider GatewayAPI needs it.
     """
+    router_pods: tuple[Body, ...] = ()
+    """The pods of provider Router's proxy."""
+    router_answers: Mapping[str, RouterAnswer] = field(default_factory=dict)
+    """By the name of a router pod: what its agent answered in this pass."""
+    budget_api: str | None = None
+    """The version of group policy in which the cluster serves PodDisruptionBudget; None where it
+    was not asked.
+    """
     probe_answers: Mapping[str, str] = field(default_factory=dict)
     """By the uid of a pod that runs without being ready: what its probes were answered last."""
+    others: Mapping[tuple[str, str], Body] = field(default_factory=dict)
+    """By kind and name: what else this resource controls, such as the objects of a provider."""
     namesakes: tuple[Namesake, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     """What the API server did not accept in this pass."""
+
+    def child(self, kind: str, name: str) -> Body | None:
+        """One of what a traffic provider writes, the endpoint included; None when absent."""
+        if (kind, name) == ("Service", self.resource.name):
+            return self.service
+        return self.others.get((kind, name))
 
     def refused(self, refusal: Refusal) -> Observed:
         """The same world, knowing that the API server does not accept a child."""

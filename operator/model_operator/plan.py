@@ -33,6 +33,16 @@ class Replacement:
 
 
 @dataclass(frozen=True)
+class Touch:
+    """An annotation of a pod, by which its kubelet looks at once at what is mounted."""
+
+    pod: str
+    uid: str
+    annotation: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Delete:
     """A child to delete; the uid makes sure that it is the one that was seen."""
 
@@ -58,6 +68,7 @@ class Plan:
     applies: tuple[Body, ...] = ()
     replacements: tuple[Replacement, ...] = ()
     scales: tuple[Scale, ...] = ()
+    touches: tuple[Touch, ...] = ()
     deletes: tuple[Delete, ...] = ()
     status: Body | None = None
     """The whole new status; None when it is what it was."""
@@ -73,4 +84,5 @@ class Plan:
     @property
     def writes(self) -> bool:
         """Whether the pass changes anything."""
-        return bool(self.applies or self.replacements or self.scales or self.deletes or self.status)
+        children = self.applies or self.replacements or self.scales or self.touches or self.deletes
+        return bool(children or self.status)

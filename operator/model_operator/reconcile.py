@@ -63,6 +63,7 @@ def _log_pass(observed: Observed, plan: Plan) -> None:
         replaced=[f"{item.kind}/{item.name}" for item in plan.replacements],
         applied=[f"{body['kind']}/{body['metadata']['name']}" for body in plan.applies],
         scaled={scale.deployment: scale.replicas for scale in plan.scales},
+        touched=[f"Pod/{touch.pod}" for touch in plan.touches],
         deleted=[f"{delete.kind}/{delete.name}" for delete in plan.deletes],
         phase=plan.status["phase"] if plan.status else None,
         message=plan.status["message"] if plan.status else None,

@@ -26,7 +26,9 @@ LAST_WORDS = "FallbackToLogsOnError"
 MODEL_VOLUME = "/models"
 MODEL_PATH = f"{MODEL_VOLUME}/model"
 MIRROR_VOLUME = "/mirror"
-MIRROR_CONFIG = f"{MIRROR_VOLUME}/mirror.json"
+MIRROR_FILE = "mirror.json"
+"""Key of the mirror's ConfigMap."""
+MIRROR_CONFIG = f"{MIRROR_VOLUME}/{MIRROR_FILE}"
 
 
 def owner_reference(resource: Resource) -> Body:

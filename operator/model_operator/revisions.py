@@ -53,6 +53,15 @@ def revision_id(sha256: str, server: Mapping[str, Any]) -> str:
     return canonical.digest({"model": sha256, "server": server})[:ID_LENGTH]
 
 
+def is_id(text: str) -> bool:
+    """Whether a text can be a revision's id.
+
+    >>> is_id("9c1b04aa57"), is_id("preview")
+    (True, False)
+    """
+    return len(text) == ID_LENGTH and set(text) <= set("0123456789abcdef")
+
+
 def as_requested(source: ModelSource) -> dict[str, Any]:
     """`spec.model` as a record keeps it."""
     return source.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -40,6 +40,8 @@ class Reading:
     """Whether the whole data plane has taken that route over."""
     actual: Mapping[str, int] = field(default_factory=dict)
     """Percent by revision that the data plane has confirmed; empty while it has not."""
+    reachable: Mapping[str, int] = field(default_factory=dict)
+    """Ready pods by revision that the data plane sends requests to."""
     approximate: bool = False
     """The weights can only come near to what was asked for."""
     why: str = ""

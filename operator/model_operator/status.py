@@ -16,6 +16,7 @@ from model_operator.actions import Orders
 from model_operator.observed import Observed
 from model_operator.revisions import RevisionRecord
 from model_operator.rollout.view import Size, State, Step
+from model_operator.route import Reading, Route
 from model_operator.timestamps import format_time
 from model_operator.verdict import Verdict
 
@@ -35,11 +36,10 @@ class Facts:
     target: RevisionRecord | None
     """Where the rollout goes: to the wanted revision, or where a rollback asked for."""
     serving: str | None
-    serving_record: RevisionRecord | None
-    """What it was made of; None when that was lost together with status."""
-    serving_confirmed: bool
-    reachable_pods: int
-    """Ready pods of the serving revision that the data plane sends requests to."""
+    records: Mapping[str, RevisionRecord]
+    """What every revision was made of, unless that was lost together with status."""
+    reading: Reading
+    """What the data plane says."""
     sizes: Mapping[str, Size]
     step: Step | None
     """None when nothing may be decided: a name is taken, a child was refused."""
@@ -59,15 +59,14 @@ def build(facts: Facts) -> Body:
     resource = facts.observed.resource
     verdicts = conditions(facts)
     serving, step = facts.serving, facts.step
-    # By revision: a target that moves to the head of the history is another record of the same.
-    introduced = facts.target if facts.target and facts.target.revision != serving else None
+    introduced = _introduced(facts)
     status = api.ModelDeploymentStatus(
         observed_generation=resource.generation,
         phase=phase(facts, verdicts),
         message=message(verdicts),
         url=_url(facts),
-        stable=_revision(serving, facts.serving_record, facts),
-        canary=_revision(introduced.revision if introduced else None, introduced, facts),
+        stable=_revision(serving, facts),
+        canary=_revision(introduced, facts),
         traffic=_traffic(facts),
         current_step_index=step.index if step else resource.status.current_step_index,
         step_started_at=_step_started_at(facts),
@@ -78,7 +77,8 @@ def build(facts: Facts) -> Body:
         else None,
         failed_revision=_failed_revision(facts),
         paused_at=_paused_at(facts),
-        rollback_to=facts.orders.rollback_to,
+        retiring=step.retiring if step else resource.status.retiring,
+        rollback_to=(step.roll_back_to if step else None) or facts.orders.rollback_to,
         failed_rollback=_failed_rollback(facts),
         held_pause=facts.orders.held_pause,
         last_action_id=next(iter(facts.orders.action_ids), None),
@@ -105,7 +105,8 @@ def phase(facts: Facts, verdicts: Mapping[str, Verdict]) -> str:
     """One word for people."""
     if verdicts[reasons.READY].holds:
         return "Healthy"
-    if facts.step and facts.step.state is State.PAUSED and not verdicts[reasons.STALLED].holds:
+    halted = facts.step and facts.step.state in (State.PAUSED, State.AWAITING_PROMOTION)
+    if halted and not verdicts[reasons.STALLED].holds:
         return "Paused"
     available = verdicts[reasons.AVAILABLE]
     as_asked = available.reason in (reasons.NO_STABLE_REVISION, reasons.SCALED_TO_ZERO)
@@ -129,8 +130,9 @@ def _available(facts: Facts) -> Verdict:
     if facts.serving is None:
         return Verdict(False, reasons.NO_STABLE_REVISION, "no revision has become ready yet")
     revision = facts.serving
-    if facts.reachable_pods:
-        pods = f"{facts.reachable_pods} ready pods"
+    reachable = facts.reading.reachable.get(revision, 0)
+    if reachable:
+        pods = f"{reachable} ready pods"
         return Verdict(True, reasons.SERVING, f"revision {revision} serves with {pods}")
     spec = facts.observed.resource.spec
     if spec and spec.replicas == 0:
@@ -162,6 +164,8 @@ def _ready(facts: Facts) -> Verdict:
         State.COMPLETE: reasons.COMPLETE,
         State.SCALING: reasons.SCALING,
         State.STARTING: reasons.STARTING,
+        State.INTRODUCING: reasons.INTRODUCING,
+        State.AWAITING_PROMOTION: reasons.AWAITING_PROMOTION,
         State.SWITCHED: reasons.SWITCHED,
         State.FAILED: reasons.ROLLED_BACK,
     }[facts.step.state]
@@ -173,6 +177,8 @@ def _progressing(facts: Facts) -> Verdict:
         State.SCALING,
         State.STOPPING,
         State.STARTING,
+        State.INTRODUCING,
+        State.AWAITING_PROMOTION,
         State.SWITCHED,
     )
     ready = _ready(facts)
@@ -194,18 +200,28 @@ def _stalled(facts: Facts) -> Verdict:
 
 
 def _rolled_back(facts: Facts) -> Verdict:
+    failure = facts.orders.failure or facts.observed.resource.status.last_failure
+    by_itself = failure and failure.reason != reasons.ROLLED_BACK
     words = (
-        f"rolled back to revision {facts.target.revision if facts.target else ''} as asked; the "
+        f"rolled back to revision {facts.target.revision if facts.target else ''} "
+        f"{f'({failure.message})' if failure and by_itself else 'as asked'}; the "
         f"spec means revision {facts.wanted}: change spec.model or spec.server, or ask for retry"
     )
     return Verdict(False, reasons.ROLLED_BACK, words)
 
 
-def _revision(
-    revision: str | None, record: RevisionRecord | None, facts: Facts
-) -> api.RevisionStatus | None:
+def _introduced(facts: Facts) -> str | None:
+    """The revision that is being introduced, or withdrawn."""
+    if facts.step and facts.step.canary:
+        return facts.step.canary
+    revision = facts.target.revision if facts.target else None
+    return revision if revision != facts.serving else None
+
+
+def _revision(revision: str | None, facts: Facts) -> api.RevisionStatus | None:
     if revision is None:
         return None
+    record = facts.records.get(revision)
     return api.RevisionStatus(
         revision=revision,
         version=record.model.version if record else None,
@@ -256,10 +272,30 @@ def _url(facts: Facts) -> str | None:
 
 
 def _traffic(facts: Facts) -> list[api.WeightStatus] | None:
+    """What was asked of the data plane last, and what it has confirmed; the revision that is being
+    introduced is listed with its 0 percent, too.
+    """
     if facts.serving is None:
         return None
-    confirmed = 100 if facts.serving_confirmed else None
-    return [api.WeightStatus(revision=facts.serving, weight=100, actual_weight=confirmed)]
+    weights = (facts.reading.route or Route(facts.serving)).weights
+    introduced = _introduced(facts)
+    if introduced and introduced != facts.serving and _divides(facts):
+        weights.setdefault(introduced, 0)
+    confirmed = facts.reading.confirmed
+    actual = facts.reading.actual
+    return [
+        api.WeightStatus(
+            revision=revision,
+            weight=weight,
+            actual_weight=actual.get(revision, 0) if confirmed else None,
+        )
+        for revision, weight in weights.items()
+    ]
+
+
+def _divides(facts: Facts) -> bool:
+    spec = facts.observed.resource.spec
+    return spec is not None and spec.strategy.type == "Canary"
 
 
 def _step_started_at(facts: Facts) -> str | None:

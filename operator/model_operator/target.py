@@ -9,7 +9,7 @@ from model_operator import api, diagnosis, reasons, resources, revisions
 from model_operator.errors import ResolutionError
 from model_operator.observed import Observed, Resolution
 from model_operator.revisions import ResolvedModel, RevisionRecord
-from model_operator.traffic import service
+from model_operator.route import Route
 from model_operator.verdict import Verdict
 
 
@@ -63,13 +63,13 @@ def as_newest(record: RevisionRecord, observed: Observed) -> RevisionRecord:
     return record if record.number >= newest else replace(record, number=newest + 1)
 
 
-def serving_revision(observed: Observed) -> str | None:
-    """The revision that has all requests: the data plane says it, and where the endpoint is gone,
-    the last status, as long as that revision still runs.
+def serving_revision(observed: Observed, route: Route | None) -> str | None:
+    """The stable revision: the data plane's route says it, and where there is none, the last
+    status, as long as that revision still runs.
     """
     recorded = observed.resource.status
     stable = recorded.stable.revision if recorded.stable else None
-    named = service.serving_revision(observed.service) or stable
+    named = route.stable if route else stable
     introduced = recorded.canary.revision if recorded.canary else None
     if stable and named not in (stable, introduced) and not _has_ready_pods(observed, named):
         named = stable  # somebody has moved the endpoint to where nothing answers
@@ -80,14 +80,14 @@ def _has_ready_pods(observed: Observed, revision: str | None) -> bool:
     return any(diagnosis.is_ready(pod) for pod in observed.pods.get(revision or "", ()))
 
 
-def running_revision(observed: Observed) -> str | None:
+def running_revision(observed: Observed, serving: str | None) -> str | None:
     """Where the rollout that is under way goes, by its record: what counts while it is not known
     what the spec means. Nothing new is started then.
     """
     recorded = observed.resource.status
     if recorded.current_step_index is not None and recorded.canary is not None:
         return recorded.canary.revision
-    return serving_revision(observed)
+    return serving
 
 
 def _lost_records(observed: Observed, model: api.ModelStatus | None) -> Iterator[RevisionRecord]:

@@ -73,7 +73,7 @@ def _with_one_mistake(spec: dict[str, Any]) -> SearchStrategy[dict[str, Any]]:
     mistakes = [
         {"replicas": -1},
         {"strategy": {"type": "Magic"}},
-        {"strategy": {"type": "Canary", "canary": {"steps": [{"setWeight": 10}]}}},
+        {"autoscaling": {"maxReplicas": 3}},
         {"server": {"drainSeconds": "long"}},
         {"traffic": {"service": {"type": "Nonsense"}}},
         {"nonsense": True},

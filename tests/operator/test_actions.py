@@ -146,7 +146,7 @@ def test_a_rollback_to_the_revision_that_still_runs_waits_for_no_pods(starting: 
         ("rollback", {}, "name the revision"),
         ("abort", {}, "nothing to abort"),
         ("retry", {}, "nothing to retry"),
-        ("promote", {}, "nothing waits for a promotion"),
+        ("promote", {}, "nothing to promote"),
         ("dance", {}, "verb"),
         ("abort", {"revision": 5}, "revision"),
         ("abort", {"step": "one"}, "step"),

@@ -12,6 +12,21 @@ from model_operator.actions import Verb
 from tests.operator.builders import crashed, make_model_deployment, waiting
 from tests.operator.world import World
 
+STRATEGIES = ["Standard", "Recreate", "Canary", "BlueGreen"]
+SETTINGS: dict[str, dict[str, Any]] = {
+    "Canary": {
+        "canary": {
+            "steps": [
+                {"setWeight": 10},
+                {"pause": {"duration": "10s"}},
+                {"setWeight": 60},
+                {"pause": {"duration": "10s"}},
+            ]
+        }
+    },
+    "BlueGreen": {"blueGreen": {"autoPromote": True}},
+}
+
 happenings = st.lists(
     st.one_of(
         st.tuples(st.just("version"), st.integers(1, 4)),
@@ -25,7 +40,7 @@ happenings = st.lists(
         st.tuples(st.just("lose records"), st.just(0)),
         st.tuples(st.just("bad version"), st.integers(1, 4)),
         st.tuples(st.just("slow version"), st.integers(1, 4)),
-        st.tuples(st.just("strategy"), st.sampled_from(["Standard", "Recreate"])),
+        st.tuples(st.just("strategy"), st.sampled_from(STRATEGIES)),
         st.tuples(st.just("paused"), st.booleans()),
         st.tuples(st.just("invalid"), st.just(0)),
         st.tuples(st.just("action"), st.sampled_from(sorted(Verb))),
@@ -72,7 +87,8 @@ class Story:
     def edit(self, *, invalid: bool = False, **changes: Any) -> None:
         vars(self).update(changes)
         resource = make_model_deployment().version(self.version).replicas(self.replicas)
-        resource = resource.strategy(self.strategy).spec(paused=self.paused)
+        settings = SETTINGS.get(self.strategy, {})
+        resource = resource.strategy(self.strategy, **settings).spec(paused=self.paused)
         self.world.edit(resource.spec(nonsense=True) if invalid else resource)
 
     def ask(self, verb: str, version: str = "") -> None:
@@ -98,7 +114,7 @@ def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_f
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.integers(0, 6), max_size=40), st.sampled_from(["Standard", "Recreate"]))
+@given(st.lists(st.integers(0, 6), max_size=40), st.sampled_from(STRATEGIES))
 def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(deaths, strategy):
     def roll_out(world: World, deaths: list[int]) -> World:
         world.settle()
@@ -110,7 +126,7 @@ def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(
         world.settle()
         return world
 
-    resource = make_model_deployment().strategy(strategy)
+    resource = make_model_deployment().strategy(strategy, **SETTINGS.get(strategy, {}))
     calm = roll_out(World(resource), [])
     killed = roll_out(World(resource), deaths)
     assert killed.serving_version() == calm.serving_version() == "2"

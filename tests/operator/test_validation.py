@@ -51,10 +51,8 @@ def test_what_else_is_wrong_is_counted():
 
 
 def test_what_this_release_does_not_do_is_told_before_details_of_it():
-    canary = {"type": "Canary", "canary": {"steps": [{"setWeight": 50}, {"setWeight": 10}]}}
-    assert refusal(strategy=canary) == (
-        "spec.strategy: type Canary is not supported by this release: use Standard or Recreate "
-        "(and 1 more)"
+    assert refusal(autoscaling={"minReplicas": 5, "maxReplicas": 2}) == (
+        "spec: autoscaling is not supported by this release: leave it out (and 1 more)"
     )
 
 

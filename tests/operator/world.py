@@ -20,8 +20,10 @@ from model_operator.decide import decide
 from model_operator.diagnosis import is_ready
 from model_operator.errors import ResolutionError
 from model_operator.observed import Defaults, Observed, Refusal, Resolution, Resource
-from model_operator.plan import Delete, Plan, Scale
+from model_operator.plan import Delete, Plan, Scale, Touch
 from model_operator.revisions import ResolvedModel
+from model_operator.route import Route
+from model_operator.traffic.service import ROUTE_ANNOTATION, SERVICE
 from tests.operator.builders import ModelDeploymentBuilder, digest_of, make_pod, waiting
 
 DEFAULTS = Defaults(server_image="example/server:1", tracking_uri="http://mlflow:5000")
@@ -39,6 +41,8 @@ class World:
         self.deployments: dict[str, dict[str, Any]] = {}
         self.histories: dict[str, dict[str, Any]] = {}
         self.service: dict[str, Any] | None = None
+        self.others: dict[tuple[str, str], dict[str, Any]] = {}
+        """By kind and name: what else the operator has written."""
         self.pods: dict[str, dict[str, Any]] = {}
         self.foreign: list[dict[str, Any]] = []
         self.resolution_error: ResolutionError | None = None
@@ -100,6 +104,7 @@ class World:
                     *self.deployments.values(),
                     *self.histories.values(),
                     *([self.service] if self.service else []),
+                    *self.others.values(),
                     *self.foreign,
                 ]
             ),
@@ -128,6 +133,8 @@ class World:
             yield partial(self._apply, copy.deepcopy(dict(body)))
         for scale in plan.scales:
             yield partial(self._scale, scale)
+        for touch in plan.touches:
+            yield partial(self._touch, touch)
         for delete in plan.deletes:
             yield partial(self._delete, delete)
         if plan.status is not None:
@@ -204,7 +211,17 @@ class World:
         return found["status"], found["reason"]
 
     def serving(self) -> str | None:
-        return self.service["spec"]["selector"][naming.REVISION_LABEL] if self.service else None
+        """The stable revision, by the endpoint."""
+        route = self.route()
+        return route.stable if route else None
+
+    def route(self) -> Route | None:
+        return SERVICE.read(self.observed()).route if self.service else None
+
+    def weights_by_version(self) -> dict[str | None, int]:
+        route = self.route()
+        weights = route.weights if route else {}
+        return {self.version_of(revision): weight for revision, weight in weights.items()}
 
     def serving_version(self) -> str | None:
         return self.version_of(self.serving())
@@ -235,8 +252,13 @@ class World:
         ]
 
     def serving_pods(self) -> list[dict[str, Any]]:
-        revision = self.serving()
-        return self.pods_of(revision) if revision else []
+        """The pods that the endpoint selects."""
+        selector = self.service["spec"]["selector"] if self.service else {"no": "endpoint"}
+        return [
+            pod
+            for pod in self.pods.values()
+            if selector.items() <= pod["metadata"]["labels"].items()
+        ]
 
     # --- the API server ------------------------------------------------------------------
 
@@ -266,9 +288,13 @@ class World:
             self._check_seen(before, body["metadata"])
         uid = before["metadata"]["uid"] if before else f"{kind}-{self._serial}"
         body["metadata"] |= {"uid": uid, "resourceVersion": str(self._serial)}
-        if kind == "Service":
+        if kind == "Service" and name == self.resource["metadata"]["name"]:
             self._check_switch(body)
             self.service = body
+        elif kind in ("Service", "ConfigMap"):
+            if kind == "Service":
+                body["spec"]["clusterIP"] = "10.96.0.7"
+            self.others[kind, name] = body
         elif kind == "ControllerRevision":
             self.histories[name] = body
         else:
@@ -284,11 +310,17 @@ class World:
                 raise InvariantBroken(f"written without having been seen: {seen}")
 
     def _live(self, kind: str, name: str) -> dict[str, Any] | None:
-        if kind == "Service":
+        if kind == "Service" and name == self.resource["metadata"]["name"]:
             return self.service
+        if kind in ("Service", "ConfigMap"):
+            return self.others.get((kind, name))
         return (self.deployments if kind == "Deployment" else self.histories).get(name)
 
     def _delete(self, delete: Delete) -> None:
+        if (delete.kind, delete.name) in self.others:
+            assert self.others.pop((delete.kind, delete.name))["metadata"]["uid"] == delete.uid
+            self.writes.append(f"delete {delete.kind}")
+            return
         objects = self.deployments if delete.kind == "Deployment" else self.histories
         assert objects[delete.name]["metadata"]["uid"] == delete.uid
         revision = objects[delete.name]["metadata"]["labels"][naming.REVISION_LABEL]
@@ -297,6 +329,11 @@ class World:
         del objects[delete.name]
         self.writes.append(f"delete {delete.kind}")
 
+    def _touch(self, touch: Touch) -> None:
+        self.writes.append("touch")
+        annotations = self.pods[touch.pod]["metadata"].setdefault("annotations", {})
+        annotations[touch.annotation] = touch.value
+
     def _put_status(self, status: dict[str, Any]) -> None:
         if sum(weight["weight"] for weight in status.get("traffic", [])) not in (0, 100):
             raise InvariantBroken(f"weights do not sum to 100: {status['traffic']}")
@@ -304,13 +341,16 @@ class World:
         self.writes.append("status")
 
     def _check_switch(self, body: dict[str, Any]) -> None:
-        revision = body["spec"]["selector"][naming.REVISION_LABEL]
+        revision = body["spec"]["selector"].get(naming.REVISION_LABEL)
+        if revision is None:
+            self._check_division(body)
+            return
         stable = self.resource.get("status", {}).get("stable", {}).get("revision")
         if revision == (self.serving() or stable):
             return
         wanted = self.resource["spec"].get("replicas", 1)
         ready = sum(is_ready(pod) for pod in self.pods_of(revision))
-        serving = sum(is_ready(pod) for pod in self.serving_pods())
+        serving = sum(is_ready(pod) for pod in self.pods_of(self.serving() or ""))
         asked = max(
             (
                 d["spec"]["replicas"]
@@ -325,6 +365,29 @@ class World:
             raise InvariantBroken(
                 f"traffic to {ready} ready pods, {wanted} wanted, {serving} serve"
             )
+
+    def _check_division(self, body: dict[str, Any]) -> None:
+        """A weight is written only beside ready pods, and never raised before it is confirmed."""
+        asked = json.loads(body["metadata"]["annotations"][ROUTE_ANNOTATION])
+        before = self.route()
+        if before and (before.stable, before.weight_of(asked["canary"])) == (
+            asked["stable"],
+            asked["weight"],
+        ):
+            return
+        if before and before.stable != asked["stable"]:
+            raise InvariantBroken(f"stable changes in a division: {before} {asked}")
+        for role in ("stable", "canary"):
+            if not any(is_ready(pod) for pod in self.pods_of(asked[role])):
+                raise InvariantBroken(f"requests are divided and {role} has no ready pod: {asked}")
+        others = [
+            pod
+            for pod in self.pods.values()
+            if pod["metadata"]["labels"][naming.REVISION_LABEL]
+            not in (asked["stable"], asked["canary"])
+        ]
+        if others:
+            raise InvariantBroken(f"a division reaches {len(others)} pods of other revisions")
 
     def _check_alone(self, revision: str, replicas: int) -> None:
         others = [pod for pod in self.pods.values() if pod not in self.pods_of(revision)]
@@ -345,6 +408,9 @@ class World:
             self._check_alone(revision, replicas)
         elif revision == self.serving() and isinstance(wanted, int) and 0 <= replicas < wanted:
             raise InvariantBroken(f"{name} serves and is scaled to {replicas}")
+        route = self.route()
+        if route and route.weight_of(revision) and not replicas and wanted and not recreates:
+            raise InvariantBroken(f"{name} has {route.weight_of(revision)}% and is stopped")
         deployment["spec"]["replicas"] = replicas
 
 

@@ -6,6 +6,7 @@ Nothing is retried in here: a pass that fails is made again from fresh reads.
 from __future__ import annotations
 
 import math
+import contextlib
 import os
 import re
 import time
@@ -29,6 +30,7 @@ _METADATA_ONLY = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1
 _GROUPS = {
     "Pod": ("api/v1", "pods"),
     "Service": ("api/v1", "services"),
+    "ConfigMap": ("api/v1", "configmaps"),
     "Endpoints": ("api/v1", "endpoints"),
     "Event": ("api/v1", "events"),
     "Deployment": ("apis/apps/v1", "deployments"),
@@ -283,6 +285,20 @@ class Cluster:
             },
             "application/merge-patch+json",
         )
+
+    async def annotate_pod(
+        self, namespace: str, pod: str, uid: str, annotations: Mapping[str, str]
+    ) -> None:
+        """Sets annotations of the pod with this uid; one that is gone is fine."""
+        with contextlib.suppress(NotFound, Conflict):
+            await self._transport.json(
+                "patch",
+                "Pod",
+                path("Pod", namespace, pod),
+                {"fieldManager": naming.MANAGER},
+                {"metadata": {"uid": uid, "annotations": dict(annotations)}},
+                "application/merge-patch+json",
+            )
 
     async def replace(
         self,

@@ -19,7 +19,7 @@ from model_operator.clients.transport import Body
 from model_operator.clients.view import View
 from model_operator.errors import ApiError, ApiUnreachable, Gone
 
-CHILD_KINDS = ("Deployment", "Service", "Pod", "ControllerRevision", "Endpoints")
+CHILD_KINDS = ("Deployment", "Service", "Pod", "ControllerRevision", "Endpoints", "ConfigMap")
 LONGEST_PAUSE_SECONDS = 4.0
 SHORTEST_WATCH_SECONDS = 0.5
 """A watch that ends sooner and told nothing is trouble: renewing it at once would never rest."""

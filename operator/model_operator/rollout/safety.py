@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from model_operator.rollout.view import View
+from collections.abc import Mapping
+
+from model_operator.rollout.view import Size, View
+from model_operator.route import Route
 
 
 def may_take_over(view: View) -> bool:
@@ -30,10 +33,43 @@ def may_stop(view: View, revision: str, *, due: bool) -> bool:
     """
     if not view.size(revision).ready:
         return due
-    if not due or view.serving is None:
+    if not due or view.serving is None or view.weight_of(revision) > 0:
         return False
     complete = view.size(view.serving).available >= view.replicas
     return view.replicas == 0 or (view.serving_confirmed and complete)
+
+
+def may_have_weight(view: View, *, pods: int) -> bool:
+    """A weight is raised only on a revision of which at least `pods` pods, and one at the least,
+    were just seen available, only after the weight before was confirmed by the whole data plane,
+    and only beside a stable revision that has a ready pod itself. Where status was lost, nothing
+    moves in that pass.
+    """
+    size = view.size(view.target)
+    if view.serving is None or view.recorded_stable is None or view.cannot_divide:
+        return False
+    enough = size.available >= max(pods, 1) and size.desired >= pods and size.current
+    return enough and view.serving_confirmed and view.size(view.serving).ready > 0
+
+
+def may_keep_weight(view: View) -> bool:
+    """A revision keeps the requests that it has as long as one of its pods is ready. While stable
+    has none, nothing is moved: there is nowhere to move it to.
+    """
+    if view.size(view.target).ready:
+        return True
+    return view.serving is not None and not view.size(view.serving).ready
+
+
+def must_stay(written: Route, wanted: Route, sizes: Mapping[str, Size]) -> bool:
+    """Requests are not taken from a revision that answers to be given to a stable one that has no
+    ready pod. Another stable revision is a commit, which has rules of its own.
+    """
+    if written.stable != wanted.stable or written.canary is None:
+        return False
+    lowered = wanted.weight_of(written.canary) < written.weight
+    stable, canary = (sizes.get(r, Size()).ready for r in (written.stable, written.canary))
+    return lowered and canary > 0 and stable == 0
 
 
 def has_the_cluster_for_itself(view: View, revision: str) -> bool:

@@ -24,44 +24,16 @@ def advance(view: View) -> Step:
     """The next step. Pure and total."""
     if view.target == view.serving:
         return steady.serve_on(view)
-    if view.target == view.failed:
-        return _stay_with_serving(view, view.trouble)
-    if view.waits_to_begin:
-        return steady.wait_to_begin(view)
+    if first := steady.before_any_step(view, judged=False):
+        return first
     started_at = _start_of_step_0(view)
     frozen = view.paused and view.target != view.recorded_stable
     if safety.may_take_over(view) and not frozen:
         return steady.take_over(view, _both_at_full_size(view), STARTING_STEP, started_at)
     failure = steady.failure(view, started_at)
     if failure and view.serving:
-        return _stay_with_serving(view, failure)
+        return steady.stay_with_serving(view, failure)
     return _wait_for_target(view, started_at, failure)
-
-
-def _stay_with_serving(view: View, failure: Trouble | None) -> Step:
-    """The target has failed: stop it, and leave the requests where they are.
-
-    The verdict is recorded before its pods are stopped: with them goes what it was made from.
-    """
-    retirement = steady.retire_others(view, view.step_started_at)
-    runs = view.size(view.target).desired > 0
-    wanted = {view.target: 0} if runs and view.verdict_recorded else {}
-    waits = [steady.SOON] if runs and not view.verdict_recorded else []
-    waits += [retirement.left] if retirement.kept and not view.paused else []
-    if view.serving:
-        wanted[view.serving] = view.replicas
-    goes_on = f"; revision {view.serving} goes on serving" if view.serving else ""
-    return Step(
-        state=State.FAILED,
-        message=steady.stopped(view, failure) + goes_on,
-        serve=view.serving,
-        replicas=wanted | retirement.stopped,
-        index=view.step_index if retirement.kept else None,
-        started_at=view.step_started_at if retirement.kept else None,
-        failed=view.target,
-        trouble=failure,
-        requeue_after=min(waits, default=None),
-    )
 
 
 def _wait_for_target(view: View, started_at: datetime, failure: Trouble | None) -> Step:

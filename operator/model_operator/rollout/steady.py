@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from model_operator import reasons
@@ -48,8 +48,10 @@ def retire_others(view: View, since: datetime | None) -> Retirement:
     return Retirement(dict.fromkeys(stopped, 0), kept, max(left, timedelta(seconds=1)))
 
 
-def serve_on(view: View) -> Step:
-    """The target serves: retire the others, then see that it has all its pods."""
+def serve_on(view: View, index: int = RETIRING_STEP) -> Step:
+    """The target serves: retire the others, then see that it has all its pods. `index` is that of
+    the step in which the others are kept.
+    """
     since = _start_of_retiring(view)
     retirement = retire_others(view, since)
     wanted = {view.target: view.replicas, **retirement.stopped}
@@ -63,8 +65,10 @@ def serve_on(view: View) -> Step:
             message=f"paused: {kept}" if view.paused else kept + delay,
             serve=view.target,
             replicas=wanted,
-            index=RETIRING_STEP,
+            canary=view.introduced if view.introduced in retirement.kept else None,
+            index=index,
             started_at=since or view.now,
+            retiring=_retiring(view, retirement),
             requeue_after=None if view.paused else retirement.left,
         )
     size = view.size(view.target)
@@ -99,6 +103,118 @@ def take_over(view: View, replicas: Mapping[str, int], index: int, started_at: d
     )
 
 
+def withdraw(view: View, *, whole: bool = False) -> Step | None:
+    """Takes the requests from a revision that is not introduced any more, before anything else is
+    done; None when there is none. `whole`: waits until its pods are told to end, too.
+    """
+    others = [
+        revision
+        for revision, size in view.sizes.items()
+        if revision not in (view.target, view.serving)
+        and (
+            view.weight_of(revision) > 0 or (whole and size.desired and revision == view.introduced)
+        )
+    ]
+    if not others:
+        return None
+    canary = others[0]
+    stopped = {canary: 0} if safety.may_stop(view, canary, due=True) else {}
+    return Step(
+        state=State.INTRODUCING,
+        message=f"revision {canary} is withdrawn before revision {view.target} is started",
+        serve=view.serving,
+        canary=canary,
+        replicas={**({view.serving: view.replicas} if view.serving else {}), **stopped},
+        index=view.step_index or 0,
+        started_at=view.step_started_at or view.now,
+    )
+
+
+def stay_with_serving(view: View, failure: Trouble | None) -> Step:
+    """The target has failed: stop it, and leave the requests where they are, or give them back.
+
+    The verdict is recorded first: with the requests and the pods goes what it was made from. Then
+    go the requests, and when that is confirmed the pods.
+    """
+    retirement = retire_others(view, view.step_started_at)
+    runs = view.size(view.target).desired > 0
+    weight = view.weight_of(view.target)
+    reached = weight > 0 or (view.divides and not view.serving_confirmed)
+    may_stop = view.verdict_recorded and not (reached and view.size(view.target).ready)
+    wanted = {view.target: 0} if runs and may_stop else {}
+    waits = [SOON] if (runs or weight) and not view.verdict_recorded else []
+    waits += [retirement.left] if retirement.kept and not view.paused else []
+    if view.serving:
+        wanted[view.serving] = view.replicas
+    goes_on = f"; revision {view.serving} goes on serving" if view.serving else ""
+    return Step(
+        state=State.FAILED,
+        message=stopped(view, failure) + goes_on,
+        serve=view.serving,
+        weight=0 if view.verdict_recorded else weight,
+        replicas=wanted | retirement.stopped,
+        index=view.step_index if retirement.kept else None,
+        started_at=view.step_started_at if retirement.kept else None,
+        failed=view.target,
+        trouble=failure,
+        requeue_after=min(waits, default=None),
+    )
+
+
+def before_any_step(view: View, *, judged: bool) -> Step | None:
+    """What has to be done before the target is taken a step further; None when nothing has.
+
+    `judged`: the strategy sends the target requests, or copies of them, and stops at the first
+    failure; otherwise there is time until the deadline.
+    """
+    if withdrawal := withdraw(view, whole=judged):
+        return withdrawal
+    if view.target == view.failed:
+        return stay_with_serving(view, view.trouble)
+    if view.waits_to_begin:
+        return wait_to_begin(view)
+    failure = failure_at_once(view) if judged else None
+    return stay_with_serving(view, failure) if failure else None
+
+
+def under_way(
+    view: View,
+    state: State,
+    message: str,
+    *,
+    index: int,
+    started_at: datetime,
+    pods: int,
+    wait: timedelta | None = None,
+    weight: int = 0,
+    shows: str | None = None,
+    shadow: str | None = None,
+    trouble: Trouble | None = None,
+) -> Step:
+    """A step of a rollout in which the serving revision has its full size and the target `pods`.
+
+    `wait` is how long at most until time itself changes something.
+    """
+    retirement = retire_others(view, started_at)
+    waits = [wait] if wait is not None else []
+    waits += [retirement.left] if retirement.kept else []
+    soonest = min((one for one in waits if one > timedelta(0)), default=None)
+    serving = {view.serving: view.replicas} if view.serving else {}
+    return Step(
+        state=State.PAUSED if view.paused else state,
+        message=f"paused: {message}" if view.paused else message,
+        serve=view.serving,
+        weight=weight,
+        shows=shows,
+        shadow=shadow,
+        replicas={**serving, view.target: pods, **retirement.stopped},
+        index=index,
+        started_at=started_at,
+        trouble=trouble,
+        requeue_after=None if view.paused else soonest,
+    )
+
+
 def wait_to_begin(view: View) -> Step:
     """Paused before its first step: the target is not even started."""
     return Step(
@@ -108,6 +224,24 @@ def wait_to_begin(view: View) -> Step:
         serve=view.serving,
         replicas={view.serving: view.replicas} if view.serving else {},
     )
+
+
+def position(view: View, last: int) -> tuple[int, datetime]:
+    """The recorded step's index, at most `last`, and its start; the first step, beginning now,
+    where the target is not under way yet.
+    """
+    if not view.has_begun or view.retried or view.step_index is None:
+        return 0, view.now
+    return min(view.step_index, last), view.step_started_at or view.now
+
+
+def failure_at_once(view: View) -> Trouble | None:
+    """What ends the attempt of a strategy that sends the target requests, or copies of them,
+    whatever the time: pods that cannot start or end again and again, a failed analysis.
+    """
+    if view.trouble is not None and (view.trouble.permanent or view.trouble.looping):
+        return replace(view.trouble, permanent=True)
+    return view.analysis.failure or view.shadow.failure
 
 
 def failure(view: View, started_at: datetime) -> Trouble | None:
@@ -149,6 +283,13 @@ def because(trouble: Trouble | None) -> str:
 def _start_of_retiring(view: View) -> datetime | None:
     """When the others began to wait; None when nothing was switched that they wait for."""
     return view.now if view.serving != view.recorded_stable else view.step_started_at
+
+
+def _retiring(view: View, retirement: Retirement) -> str | None:
+    """Which of those that are kept served last: at the switch status still names it as stable."""
+    switched = view.serving != view.recorded_stable
+    last = view.recorded_stable if switched else view.retiring
+    return last if last in retirement.kept else None
 
 
 def _serves(view: View) -> str:

@@ -111,6 +111,11 @@ class View:
         return self.route.weight_of(revision) if self.route else 0
 
     @property
+    def divides(self) -> bool:
+        """Whether the strategy gives the target a part of the requests."""
+        return self.strategy.type == "Canary"
+
+    @property
     def elapsed(self) -> timedelta:
         """How long the recorded step has been under way."""
         return self.now - self.step_started_at if self.step_started_at else timedelta(0)
@@ -158,6 +163,8 @@ class Step:
     """The revision that is being introduced or withdrawn; None: the target."""
     weight: int = 0
     """Percent of the requests that it shall have."""
+    shows: str | None = None
+    """The revision that can be tried before it serves (strategy BlueGreen)."""
     shadow: str | None = None
     """The revision that shall get copies of the requests."""
     replicas: Mapping[str, int] = field(default_factory=dict)

@@ -44,9 +44,7 @@ def _scheme_absent(scheme: str) -> Rule:
 
 
 NOT_YET = (
-    _not_chosen("spec.strategy", "type", "Canary", "Standard or Recreate"),
-    _not_chosen("spec.strategy", "type", "BlueGreen", "Standard or Recreate"),
-    _not_chosen("spec.strategy", "type", "Shadow", "Standard or Recreate"),
+    _not_chosen("spec.strategy", "type", "Shadow", "Canary or BlueGreen"),
     _absent("spec", "analysis"),
     _absent("spec", "autoscaling"),
     _not_chosen("spec.traffic", "provider", "Router", "Service"),

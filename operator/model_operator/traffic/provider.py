@@ -31,6 +31,10 @@ class Provider(Protocol):
         """What those objects and the data plane behind them say now."""
         ...
 
+    def cannot_divide(self, observed: Observed, route: Route) -> str:
+        """Why requests cannot be divided as the route says yet; empty when they can."""
+        ...
+
     def obsolete(self, observed: Observed) -> Sequence[tuple[str, str]]:
         """Kind and name of this provider's objects that no request reaches any more."""
         ...

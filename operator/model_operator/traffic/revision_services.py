@@ -28,7 +28,7 @@ def revision_service(resource: Resource, revision: str) -> Body:
         "spec": {
             "type": "ClusterIP",
             "selector": naming.pod_selector(resource.name, revision),
-            "ports": [{**port, "targetPort": "http", "protocol": "TCP"} for port in service.PORTS],
+            "ports": service.ports(),
         },
     }
 

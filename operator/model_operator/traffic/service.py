@@ -1,71 +1,162 @@
-"""Traffic through one Service: its selector names the revision that has all requests.
+"""Traffic through one Service: its selector says whose pods get requests. Provider Service.
 
-Pure: weights to objects, objects to confirmed weights. One write of the selector moves every
-new connection at once, and is the commit of a rollout.
+Pure: a route to objects, objects to a confirmed route. While one revision has all requests the
+selector names it: one write moves every new connection at once, and is the commit of a rollout.
+While two divide them it names only the ModelDeployment, and the ratio of ready pods decides; an
+annotation, written with it, says which of them is stable and what was asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model_operator import naming, resources
+from model_operator import api, diagnosis, naming, resources
 from model_operator.api import ServiceSettings
-from model_operator.diagnosis import is_ready
-from model_operator.observed import Observed, Resource
+from model_operator.observed import Observed
+from model_operator.route import Reading, Route
 
 Body = dict[str, Any]
 
 PORTS = ({"name": "http", "port": 80}, {"name": "http-8000", "port": 8000})
 
 
-def service(resource: Resource, revision: str, settings: ServiceSettings | None = None) -> Body:
-    """The endpoint, giving all requests to one revision; `settings` instead of the spec's."""
-    if settings is None and resource.spec:
-        settings = resource.spec.traffic.service
-    labels = naming.identity_labels(resource.name)
-    metadata = resources.metadata(resource, resource.name, labels)
-    if settings and settings.annotations:
-        metadata["annotations"] = dict(settings.annotations)
+ROUTE_ANNOTATION = f"{api.GROUP}/route"
+
+
+class ServiceProvider:
+    """Divides requests by the number of ready pods, per connection."""
+
+    exact = False
+
+    def objects(self, observed: Observed, route: Route) -> Sequence[Body]:
+        """The endpoint alone."""
+        resource = observed.resource
+        if route.weight:
+            return [endpoint(observed, naming.server_selector(resource.name), _as_text(route))]
+        return [endpoint(observed, naming.pod_selector(resource.name, route.stable))]
+
+    def read(self, observed: Observed) -> Reading:
+        """By the selector, the annotation and the pods that the endpoint lists."""
+        route = _written(observed.service)
+        if route is None:
+            return Reading(approximate=True)
+        confirmed = is_confirmed(observed, *route.weights)
+        reachable = {
+            revision: len(_ready(observed, revision) & (observed.endpoint_pods or frozenset()))
+            for revision in route.weights
+        }
+        return Reading(
+            route=route,
+            confirmed=confirmed,
+            actual=_percent(route, reachable) if confirmed else {},
+            reachable=reachable,
+            approximate=True,
+        )
+
+    def cannot_divide(self, observed: Observed, route: Route) -> str:
+        """A selector that names no revision would also reach the pods of a retired one."""
+        retired = sum(
+            not diagnosis.is_terminating(pod)
+            for revision, pods in observed.pods.items()
+            if revision not in (route.stable, route.canary)
+            for pod in pods
+        )
+        return f"{retired} pods of older revisions have to end first" if retired else ""
+
+    def obsolete(self, observed: Observed) -> Sequence[tuple[str, str]]:  # noqa: ARG002
+        """Nothing: the endpoint is always there."""
+        return ()
+
+
+SERVICE = ServiceProvider()
+
+
+def endpoint(observed: Observed, selector: Mapping[str, str], route: str | None = None) -> Body:
+    """The Service that clients use, selecting the pods that get the requests."""
+    resource = observed.resource
+    settings = _settings(observed)
+    metadata = resources.metadata(resource, resource.name, naming.identity_labels(resource.name))
+    annotations = {
+        **((settings.annotations if settings else None) or {}),
+        **({ROUTE_ANNOTATION: route} if route else {}),
+    }
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata,
+        "metadata": metadata | ({"annotations": annotations} if annotations else {}),
         "spec": {
             **({"type": settings.type} if settings else {}),
-            "selector": naming.pod_selector(resource.name, revision),
-            "ports": [{**port, "targetPort": "http", "protocol": "TCP"} for port in PORTS],
+            "selector": dict(selector),
+            "ports": ports(),
         },
     }
 
 
-def settings_of(endpoint: Mapping[str, Any] | None) -> ServiceSettings | None:
-    """The settings that a live endpoint has; None without one."""
-    if endpoint is None:
-        return None
+def ports() -> list[Body]:
+    """The ports of every Service in front of model servers."""
+    return [{**port, "targetPort": "http", "protocol": "TCP"} for port in PORTS]
+
+
+def _settings(observed: Observed) -> ServiceSettings | None:
+    """The spec's. An invalid spec may have lost them: those that clients use now stay."""
+    resource, live = observed.resource, observed.service
+    if not resource.invalid or live is None:
+        return resource.spec.traffic.service if resource.spec else None
+    annotations = live["metadata"].get("annotations") or {}
     return ServiceSettings.model_construct(
-        type=endpoint["spec"].get("type", "ClusterIP"),
-        annotations=endpoint["metadata"].get("annotations"),
+        type=live["spec"].get("type", "ClusterIP"),
+        annotations={k: v for k, v in annotations.items() if k != ROUTE_ANNOTATION} or None,
     )
 
 
-def serving_revision(endpoint: Mapping[str, Any] | None) -> str | None:
-    """The revision that the endpoint gives all requests to; None without an endpoint."""
-    if endpoint is None:
+def _as_text(route: Route) -> str:
+    return json.dumps(
+        {"stable": route.stable, "canary": route.canary, "weight": route.weight},
+        sort_keys=True,
+    )
+
+
+def serving_revision(service: Mapping[str, Any] | None) -> str | None:
+    """The revision that the endpoint gives all requests to; None where its selector names none."""
+    if service is None:
         return None
-    revision: str | None = endpoint["spec"].get("selector", {}).get(naming.REVISION_LABEL)
+    revision: str | None = service["spec"].get("selector", {}).get(naming.REVISION_LABEL)
     return revision
 
 
-def reachable_pods(observed: Observed, revision: str) -> int:
-    """How many ready pods of the revision the data plane sends requests to."""
-    ready = {pod["metadata"]["name"] for pod in observed.pods.get(revision, ()) if is_ready(pod)}
-    return len(ready & (observed.endpoint_pods or frozenset()))
+def is_confirmed(observed: Observed, *revisions: str) -> bool:
+    """Whether the endpoint lists exactly the ready pods of the revisions, and at least one."""
+    expected = frozenset().union(*(_ready(observed, revision) for revision in revisions))
+    return bool(expected) and observed.endpoint_pods == expected
 
 
-def is_confirmed(observed: Observed, revision: str) -> bool:
-    """Whether the data plane lists exactly the revision's ready pods, and at least one."""
-    ready = frozenset(
-        pod["metadata"]["name"] for pod in observed.pods.get(revision, ()) if is_ready(pod)
-    )
-    return bool(ready) and observed.endpoint_pods == ready
+def _written(service: Mapping[str, Any] | None) -> Route | None:
+    """The route that a live endpoint stands for; None where it stands for none."""
+    if service is None:
+        return None
+    if revision := serving_revision(service):
+        return Route(revision)
+    text = (service["metadata"].get("annotations") or {}).get(ROUTE_ANNOTATION, "")
+    try:
+        read = json.loads(text)
+        stable, canary, weight = read["stable"], read["canary"], read["weight"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    well_formed = isinstance(stable, str) and isinstance(canary, str) and type(weight) is int
+    return Route(stable, canary, weight) if well_formed and 0 < weight <= 100 else None
+
+
+def _ready(observed: Observed, revision: str) -> frozenset[str]:
+    pods = observed.pods.get(revision, ())
+    return frozenset(pod["metadata"]["name"] for pod in pods if diagnosis.is_ready(pod))
+
+
+def _percent(route: Route, reachable: Mapping[str, int]) -> dict[str, int]:
+    """Whole percents that sum to 100."""
+    canary = reachable.get(route.canary or "", 0)
+    share = round(100 * canary / sum(reachable.values()))
+    if route.canary is None or not route.weight:
+        return {route.stable: 100}
+    return {route.stable: 100 - share, route.canary: share}
