@@ -99,3 +99,23 @@ def test_the_probes_ask_what_the_process_serves_on_its_port(repository: Path):
     ports = {port["name"]: port["containerPort"] for port in found["ports"]}
     for probe in ("livenessProbe", "readinessProbe"):
         assert ports[found[probe]["httpGet"]["port"]] == settings_of(bodies).health_port
+
+
+def test_pods_are_read_by_address_and_the_api_servers_proxy_is_permitted_only_when_it_is_used(
+    repository: Path,
+):
+    def proxy_rules(bodies: list[Body]) -> list[Body]:
+        (role,) = of_kind(bodies, "ClusterRole")
+        return [rule for rule in role["rules"] if "pods/proxy" in rule["resources"]]
+
+    usual, proxied = rendered(repository), rendered(repository, "podAccess=proxy")
+    assert settings_of(usual).pod_access == "direct"
+    assert settings_of(proxied).pod_access == "proxy"
+    assert proxy_rules(usual) == []
+    assert [rule["verbs"] for rule in proxy_rules(proxied)] == [["get"]]
+
+
+def test_the_prometheus_for_queries_is_the_charts_value_and_none_without_it(repository: Path):
+    named = rendered(repository, "prometheus.url=http://prometheus.monitoring:9090")
+    assert settings_of(named).prometheus_url == "http://prometheus.monitoring:9090"
+    assert settings_of(rendered(repository)).prometheus_url is None

@@ -86,7 +86,7 @@ async def test_a_rollouts_query_asks_about_its_own_revisions_by_what_was_scraped
         lines = [f'score{{revision="{r}"}} {v}' for r, v in ((CANARY, 0.7), (STABLE, 0.9))]
         return web.Response(text="\n".join([*lines, ""]))
 
-    query = 'sum(score{revision="{{revision}}"})'
+    query = 'sum(score{revision="$(revision)"})'
     async with AsyncExitStack() as stack:
         target = (await stack.enter_async_context(serving(metrics))).removeprefix("http://")
         starting = asyncio.to_thread(stack.enter_context, prometheus_process(tmp_path, target))
@@ -192,16 +192,16 @@ async def test_without_a_prometheus_the_sentence_names_the_setting():
 
 
 async def test_a_baseline_needs_a_query_that_says_which_revision():
-    query = "sum(rate(x[{{interval}}]))"
+    query = "sum(rate(x[$(interval)]))"
     asked = Recorded()
     results = (await measured(asked, query, maxRatioToStable=2)).queries
-    assert results[("custom", STABLE)].missing == "the query does not say {{revision}}"
+    assert results[("custom", STABLE)].missing == "the query does not say $(revision)"
     assert asked.queries == ["sum(rate(x[30s]))"]
 
 
 async def test_without_a_ratio_only_the_canary_is_asked_about():
     asked = Recorded()
-    query = "x{revision='{{revision}}',ns='{{namespace}}',md='{{name}}'}"
+    query = "x{revision='$(revision)',ns='$(namespace)',md='$(name)'}"
     await measured(asked, query, max=1)
     assert asked.queries == [f"x{{revision='{CANARY}',ns='vision',md='cats-dogs'}}"]
 

@@ -114,8 +114,8 @@ class PrometheusQuery(ApiType):
     query: str = Field(
         min_length=1,
         max_length=4096,
-        description="A PromQL query with one number as its result. {{revision}} (the one that is "
-        "judged), {{name}}, {{namespace}} and {{interval}} are filled in.",
+        description="A PromQL query with one number as its result. $(revision) (the one that is "
+        "judged), $(name), $(namespace) and $(interval) are filled in.",
     )
 
 
