@@ -54,7 +54,14 @@ from model_operator.api.strategy import (
     Shadow,
     Strategy,
 )
-from model_operator.api.traffic import GatewaySettings, ParentReference, ServiceSettings, Traffic
+from model_operator.api.traffic import (
+    GatewaySettings,
+    ParentReference,
+    RouterSettings,
+    ServiceSettings,
+    Sticky,
+    Traffic,
+)
 
 __all__ = [
     "API_VERSION",
@@ -92,10 +99,12 @@ __all__ = [
     "PodFragment",
     "PrometheusQuery",
     "RevisionStatus",
+    "RouterSettings",
     "SecretReference",
     "ServerSpec",
     "ServiceSettings",
     "Shadow",
+    "Sticky",
     "Strategy",
     "Traffic",
     "Verdict",

@@ -5,8 +5,8 @@ Nothing is retried in here: a pass that fails is made again from fresh reads.
 
 from __future__ import annotations
 
-import math
 import contextlib
+import math
 import os
 import re
 import time
@@ -35,10 +35,14 @@ _GROUPS = {
     "Event": ("api/v1", "events"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
+    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
     api.KIND: (f"apis/{api.API_VERSION}", api.PLURAL),
 }
-_EARLIER: Mapping[str, tuple[str, ...]] = {"HTTPRoute": ("v1beta1",)}
+_EARLIER: Mapping[str, tuple[str, ...]] = {
+    "HTTPRoute": ("v1beta1",),
+    "PodDisruptionBudget": ("v1beta1",),
+}
 """Versions in which some clusters serve a kind instead, the best first."""
 SERVED_SECONDS = 300
 """How long it is believed in which version a kind is served."""

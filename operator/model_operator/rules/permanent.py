@@ -59,6 +59,7 @@ MOUNT_PATH_PATTERN = "^(/[^/]+)+$"
 HOSTNAME_PATTERN = (
     "^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"  # RFC 1123
 )
+FIELD_NAME_PATTERN = "^[A-Za-z0-9_.-]+$"
 OPERATORS_LABELS = ("name", "instance", "managed-by")
 A_DURATION = "must be a whole number above 0 and a unit, s, m or h, for example 30s, 5m or 1h"
 
@@ -313,9 +314,23 @@ ANALYSIS = (
     ),
 )
 
+A_FIELD_NAME = (
+    "must be the name of a header or cookie: letters, digits, dashes, underscores and dots"
+)
+
 TRAFFIC = (
     _only_with("spec.traffic", "gateway", "provider", "GatewayAPI"),
     _needs("spec.traffic", "gateway", "provider", "GatewayAPI"),
+    _only_with("spec.traffic", "router", "provider", "Router"),
+    Rule(
+        "spec.traffic.router.sticky",
+        "has(self.header) != has(self.cookie)",
+        "sticky is either header or cookie",
+        lambda sticky: ("header" in sticky) != ("cookie" in sticky),
+    ),
+    looks_like("spec.traffic.router.sticky.header", FIELD_NAME_PATTERN, A_FIELD_NAME),
+    looks_like("spec.traffic.router.sticky.cookie", FIELD_NAME_PATTERN, A_FIELD_NAME),
+    looks_like("spec.traffic.router.forceHeader", FIELD_NAME_PATTERN, A_FIELD_NAME),
     looks_like(
         "spec.traffic.gateway.hostnames[]",
         HOSTNAME_PATTERN,

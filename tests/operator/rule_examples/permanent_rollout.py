@@ -7,12 +7,14 @@ from tests.operator.rule_examples.examples import Examples
 from tests.operator.rule_examples.resources import (
     CANARY,
     ERROR_RATE,
+    FIELD_NAMES,
     LATENCY,
     PLAIN,
     PROMETHEUS,
     analysis,
     gateway,
     resource,
+    router,
     steps,
     strategy,
     traffic,
@@ -171,6 +173,31 @@ ROLLOUT = (
         "provider GatewayAPI needs gateway",
         (PLAIN, gateway()),
         (traffic(provider="GatewayAPI"),),
+    ),
+    Examples(
+        "spec.traffic",
+        "router belongs to",
+        (PLAIN, traffic(provider="Router"), router(replicas=3)),
+        (traffic(router={}), traffic(provider="Service", router={"replicas": 3})),
+    ),
+    Examples(
+        "spec.traffic.router.sticky",
+        "either header or cookie",
+        (
+            router(),
+            router(sticky={"header": "X-User"}),
+            router(sticky={"cookie": "uid"}),
+        ),
+        (router(sticky={}), router(sticky={"header": "X-User", "cookie": "uid"})),
+    ),
+    *(
+        Examples(
+            f"spec.traffic.router.{path}",
+            "name of a header or cookie",
+            tuple(router(**settings(name)) for name in ("X-User", "a_b", "session.id", "7")),
+            tuple(router(**settings(name)) for name in ("X User", "X-User:", "ä", "a'b", "a\n")),
+        )
+        for path, settings in FIELD_NAMES.items()
     ),
     Examples(
         "spec.traffic.gateway.hostnames[]",

@@ -75,6 +75,17 @@ def gateway(**fields: Any) -> Json:
     return traffic(provider="GatewayAPI", gateway={"parentRefs": [{"name": "front"}], **fields})
 
 
+def router(**fields: Any) -> Json:
+    return traffic(provider="Router", router=fields)
+
+
+FIELD_NAMES = {
+    "sticky.header": lambda name: {"sticky": {"header": name}},
+    "sticky.cookie": lambda name: {"sticky": {"cookie": name}},
+    "forceHeader": lambda name: {"forceHeader": name},
+}
+"""What of spec.traffic.router is the name of a header or cookie."""
+
 PLAIN = resource()
 CANARY = weights(10, 50)
 ERROR_RATE = {"name": "error-rate", "max": 0.1}

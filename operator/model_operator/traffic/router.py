@@ -1,0 +1,241 @@
+"""Traffic through a proxy of the resource's own, exact by turn. Provider Router.
+
+Pure, as every provider. The route is one key of ConfigMap `NAME-router`; the agent in each router
+pod applies it and answers with its hash. Service `NAME` selects the router pods, from the moment
+at which all of them have taken a route over.
+
+From Service to Router: the revisions' Services (their addresses are waited for), ConfigMap,
+Deployment and budget; then `router_is_ready`; then the endpoint. Back: the endpoint first; once
+it lists no router pod any more, `obsolete` names Deployment and budget, whose pods answer for
+their drain; once those have ended, the ConfigMap and the Services that they sent requests to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from model_operator import api
+from model_operator.diagnosis import is_ready
+from model_operator.observed import Observed
+from model_operator.plan import Touch
+from model_operator.route import Reading, Route
+from model_operator.router_answer import RouterAnswer
+from model_operator.timestamps import format_time, parse_time
+from model_operator.traffic import revision_services, router_objects, service
+from model_operator.traffic.router_objects import digest, pod_selector, written_text
+
+Body = dict[str, Any]
+
+TOUCH_ANNOTATION = f"{api.GROUP}/route-hash"
+"""Of a router pod: which document its kubelet was asked to look for, and when."""
+TOUCH_AGAIN = timedelta(seconds=2)
+"""A kubelet that was asked before it had heard of the new ConfigMap has mounted the old one."""
+POLL = timedelta(seconds=0.5)
+"""When to look again while an agent has not taken the route over: nothing tells of it."""
+NO_IMAGE = (
+    "no image for the router is known: set spec.traffic.router.image, or CV_FACTORY_ROUTER_IMAGE "
+    "of the operator"
+)
+
+
+class RouterProvider:
+    """Exact weights, confirmed by every router pod."""
+
+    exact = True
+
+    def objects(self, observed: Observed, route: Route) -> Sequence[Body]:
+        """The revisions' Services, ConfigMap, Deployment, budget, and the endpoint last.
+
+        While a revision has no address the route that is written stays. The endpoint stays where
+        it is until the router is ready; a new resource gets it then.
+        """
+        resource = observed.resource
+        written = written_route(observed)
+        wanted = route.weights | (written.weights if written else {})
+        revisions = wanted | dict.fromkeys(_running(observed), 0)
+        bodies = [revision_services.revision_service(resource, r) for r in revisions]
+        document = router_objects.route_document(observed, route) or written_text(observed)
+        made_of = router_objects.record(observed)
+        if document and made_of:
+            bodies += [
+                router_objects.config_map(resource, document, made_of),
+                router_objects.deployment(resource, made_of),
+            ]
+            if observed.budget_api:
+                bodies.append(router_objects.budget(resource, observed.budget_api))
+        if endpoint_names_router(observed) or router_is_ready(observed, route):
+            bodies.append(service.endpoint(observed, pod_selector(resource.name)))
+        elif observed.service is not None:
+            bodies += service.SERVICE.objects(observed, _of_endpoint(observed) or route)
+        return bodies
+
+    def read(self, observed: Observed) -> Reading:
+        """The route in the ConfigMap, confirmed once every pod that may get a request has it.
+        Before the endpoint names the router, what the endpoint gives; without a ConfigMap, what
+        all agents agree on.
+        """
+        if not endpoint_names_router(observed):
+            reading = service.SERVICE.read(observed)
+            why = _why_not(observed) or "clients are not sent to the router yet"
+            return replace(reading, confirmed=False, actual={}, approximate=False, why=why)
+        route = written_route(observed) or _answered_route(observed)
+        ready = {
+            revision: sum(map(is_ready, observed.pods.get(revision, ())))
+            for revision in (route.weights if route else {})
+        }
+        why = _why_not(observed) or _why_not_listed(observed)
+        confirmed = route is not None and not why
+        return Reading(
+            route=route,
+            confirmed=confirmed,
+            actual=route.weights if route and confirmed else {},
+            reachable=ready,
+            why=why,
+        )
+
+    def cannot_divide(self, observed: Observed, route: Route) -> str:  # noqa: ARG002
+        """Nothing stands in the way: a route names its two revisions."""
+        return ""
+
+    def obsolete(self, observed: Observed) -> Sequence[tuple[str, str]]:
+        """While the router is used, Services that no route needs. After it: its pods once the
+        endpoint lists none of them, and the rest once they have ended.
+        """
+        resource = observed.resource
+        spec, name = resource.spec, router_objects.router_name(resource)
+        if spec is None or spec.traffic.provider == "Router":
+            reading = self.read(observed)
+            if not reading.confirmed or reading.route is None:
+                return ()
+            used = {*reading.route.weights, *_running(observed)}
+            return revision_services.unused(observed, used)
+        router_pods = {pod["metadata"]["name"] for pod in observed.router_pods}
+        if endpoint_names_router(observed) or router_pods & (observed.endpoint_pods or set()):
+            return ()
+        workload = [("Deployment", name), ("PodDisruptionBudget", name)]
+        if router_pods or observed.child("Deployment", name):
+            return [key for key in workload if observed.child(*key)]
+        # Provider GatewayAPI gives requests to the same Services.
+        services = revision_services.unused(observed, ()) if written_text(observed) else []
+        left = services if spec.traffic.provider == "Service" else []
+        return [key for key in (*workload, *left, ("ConfigMap", name)) if observed.child(*key)]
+
+
+ROUTER = RouterProvider()
+
+
+def endpoint_names_router(observed: Observed) -> bool:
+    """Whether clients are sent to the router pods."""
+    wanted = pod_selector(observed.resource.name)
+    return observed.service is not None and observed.service["spec"].get("selector") == wanted
+
+
+def router_is_ready(observed: Observed, route: Route) -> bool:
+    """Whether the router can be given the clients: all its pods are ready and hold this route."""
+    made_of = router_objects.record(observed)
+    ready = sum(map(is_ready, observed.router_pods))
+    return (
+        made_of is not None
+        and ready >= max(1, made_of.replicas)
+        and written_route(observed) == _normal(route)
+        and not _why_not(observed)
+    )
+
+
+def written_route(observed: Observed) -> Route | None:
+    """The route in the ConfigMap; None without one, or where somebody has made it nonsense."""
+    document = router_objects.read_document(observed)
+    stable, canary, weight = (document.get(key) for key in ("stable", "canary", "weight"))
+    if not isinstance(stable, str) or not isinstance(canary, str | None):
+        return None
+    if type(weight) is not int or not 0 <= weight <= 100:
+        return None
+    return Route(stable, canary, weight)
+
+
+def touches(observed: Observed, now: datetime) -> Iterator[Touch]:
+    """Router pods whose kubelets are to look at the ConfigMap now instead of within a minute: once
+    for each document, and again while the agent does not answer its hash.
+    """
+    text = written_text(observed)
+    if text is None:
+        return
+    wanted = digest(text)
+    for pod in observed.router_pods:
+        metadata = pod["metadata"]
+        answer = observed.router_answers.get(metadata["name"])
+        if answer is None or answer.hash == wanted or "deletionTimestamp" in metadata:
+            continue
+        told, _, at = (metadata.get("annotations") or {}).get(TOUCH_ANNOTATION, "").partition(" ")
+        asked_at = parse_time(at or None)
+        if told == wanted[:16] and asked_at and now - asked_at < TOUCH_AGAIN:
+            continue
+        value = f"{wanted[:16]} {format_time(now)}"
+        yield Touch(metadata["name"], metadata["uid"], TOUCH_ANNOTATION, value)
+
+
+def _normal(route: Route) -> Route:
+    """As it is written: a canary that is stable itself is none."""
+    return Route(route.stable) if len(route.weights) == 1 else route
+
+
+def _of_endpoint(observed: Observed) -> Route | None:
+    return service.SERVICE.read(observed).route
+
+
+def _running(observed: Observed) -> list[str]:
+    """Revisions that have pods or are asked to have some: going to them waits for no Service."""
+    return [
+        revision
+        for revision, deployment in observed.deployments.items()
+        if deployment["spec"].get("replicas", 1) or observed.pods.get(revision)
+    ]
+
+
+def _answer(observed: Observed, pod: Mapping[str, Any]) -> RouterAnswer:
+    return observed.router_answers.get(pod["metadata"]["name"], RouterAnswer())
+
+
+def _reached(observed: Observed) -> list[Mapping[str, Any]]:
+    """The router pods that may get requests: the ready ones, and those that are still listed."""
+    listed = observed.endpoint_pods or frozenset()
+    used = listed if endpoint_names_router(observed) else frozenset()
+    return [p for p in observed.router_pods if is_ready(p) or p["metadata"]["name"] in used]
+
+
+def _why_not(observed: Observed) -> str:
+    """Why not every router pod has what is written; empty when all have."""
+    if router_objects.record(observed) is None:
+        return NO_IMAGE
+    text, reached = written_text(observed), _reached(observed)
+    if text is None:
+        return "the router's ConfigMap is not written yet"
+    if not reached:
+        return "no router pod is ready"
+    behind = [pod for pod in reached if _answer(observed, pod).hash != digest(text)]
+    if not behind:
+        return ""
+    names = {pod["metadata"]["name"]: _answer(observed, pod).error for pod in behind}
+    told = next((f": {name}: {error}" for name, error in sorted(names.items()) if error), "")
+    return f"{len(behind)} of {len(reached)} router pods have not taken the route over{told}"
+
+
+def _why_not_listed(observed: Observed) -> str:
+    """Why clients may be somewhere else than the endpoint's selector says; empty when not."""
+    names = {pod["metadata"]["name"] for pod in observed.router_pods}
+    if not observed.endpoint_pods or not observed.endpoint_pods <= names:
+        return "the endpoint does not list the router pods yet"
+    return ""
+
+
+def _answered_route(observed: Observed) -> Route | None:
+    """What all reached agents hold, where the ConfigMap is lost."""
+    held = {
+        Route(answer.stable, answer.canary, answer.weights.get(answer.canary or "", 0))
+        for answer in (_answer(observed, pod) for pod in _reached(observed))
+        if answer.stable
+    }
+    return held.pop() if len(held) == 1 else None
