@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from model_operator import actions, diagnosis, naming, reasons, status, target
+from model_operator import actions, diagnosis, judging, naming, reasons, status, target
 from model_operator.actions import Orders, Situation
 from model_operator.api import ModelDeploymentSpec
 from model_operator.children import Children
 from model_operator.errors import ResolutionDelayed, ResolutionError
+from model_operator.judging import Verdicts
 from model_operator.observed import Observed, Resolution
 from model_operator.plan import Event, Plan
 from model_operator.revisions import RevisionRecord
@@ -29,6 +30,8 @@ from model_operator.verdict import Verdict
 
 PREDECESSOR_POLL = timedelta(seconds=2)
 PROBE_POLL = timedelta(seconds=20)
+MEASURE_PAUSE = timedelta(milliseconds=100)
+"""The least time between two looks at what pods have counted."""
 REGISTRY_PAUSE = timedelta(seconds=60)
 REFUSAL_PAUSE = timedelta(seconds=8)
 """A quota, an admission rule or a role may be mended at any moment, and nothing tells of it."""
@@ -55,9 +58,12 @@ def decide(observed: Observed, now: datetime) -> Plan:
     aim = target_record(observed, wanted, serving, orders, records)
     obstacle = find_obstacle(observed, model_resolved)
     sizes = observed_sizes(observed)
+    verdicts = judging.judge(observed, aim.revision if aim else None, retried=orders.retried)
     step = None
     if refused_for_good(observed, aim) or not blocks_the_rollout(observed, obstacle):
-        view = what_the_strategy_sees(observed, aim, serving, orders, sizes, reading, provider, now)
+        view = what_the_strategy_sees(
+            observed, aim, serving, orders, sizes, reading, provider, verdicts, now
+        )
         step = next_step(view, orders) if view else None
     route = wanted_route(step, aim, serving, sizes, reading.route)
     facts = Facts(
@@ -71,6 +77,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         records=records,
         reading=reading,
         sizes=sizes,
+        verdicts=verdicts,
         step=step,
         obstacle=obstacle,
         orders=orders,
@@ -85,7 +92,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         deletes=tuple(children.deletes()) if obstacle is None else (),
         status=new_status if new_status != last_status(observed) else None,
         events=tuple(Event(*t) for t in status.transitions(observed.resource.status, new_status)),
-        requeue_after=requeue_after(observed, step),
+        requeue_after=requeue_after(observed, step, now),
         back_off=longest_back_off(observed),
     )
 
@@ -222,6 +229,7 @@ def what_the_strategy_sees(
     sizes: Mapping[str, Size],
     reading: Reading,
     provider: Provider,
+    verdicts: Verdicts,
     now: datetime,
 ) -> View | None:
     """Everything that the next step is decided from; None when there is nothing to introduce or
@@ -252,6 +260,8 @@ def what_the_strategy_sees(
         failed=orders.failed_rollback if orders.rollback_to else orders.failed,
         verdict_recorded=aim.revision in (recorded.failed_revision, recorded.failed_rollback),
         retried=orders.retried,
+        analysis=verdicts.analysis,
+        shadow=verdicts.shadow,
         promoted=orders.promoted,
         retiring=recorded.retiring,
         paused=paused,
@@ -342,13 +352,20 @@ def last_status(observed: Observed) -> Mapping[str, Any]:
     return body
 
 
-def requeue_after(observed: Observed, step: Step | None) -> timedelta | None:
-    """When to look again although nothing is heard of. What probes answer is not watched."""
+def requeue_after(observed: Observed, step: Step | None, now: datetime) -> timedelta | None:
+    """When to look again although nothing is heard of. What probes answer is not watched, nor
+    what pods have counted.
+    """
     if any(namesake.predecessor for namesake in observed.namesakes):
         return PREDECESSOR_POLL
-    if step and step.state is State.STARTING and _only_probes_can_tell(step.trouble):
-        return min(step.requeue_after or PROBE_POLL, PROBE_POLL)
-    return step.requeue_after if step else None
+    if step is None:
+        return None
+    waits = [step.requeue_after] if step.requeue_after else []
+    if step.state is State.STARTING and _only_probes_can_tell(step.trouble):
+        waits.append(PROBE_POLL)
+    if observed.measurement_due is not None:
+        waits.append(max(MEASURE_PAUSE, observed.measurement_due - now))
+    return min(waits, default=None)
 
 
 def _only_probes_can_tell(trouble: Trouble | None) -> bool:

@@ -24,10 +24,13 @@ import structlog
 
 from model_operator import api
 from model_operator.clients import cluster as cluster_client
+from model_operator.clients import pods
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.events import ClusterEvents
 from model_operator.clients.informer import CHILD_KINDS, Informer
 from model_operator.clients.listing import read
+from model_operator.clients.measuring import Measurer
+from model_operator.clients.prometheus import Prometheus
 from model_operator.clients.registry import MlflowRegistry
 from model_operator.clients.sweep import Sweep
 from model_operator.clients.view import Key, View
@@ -57,6 +60,7 @@ class Parts:
 
     settings: Settings
     cluster: Cluster
+    measurer: Measurer
     queue: WorkQueue[Key]
     resources: list[View]
     """Of ModelDeployments: one for the cluster, or one per namespace."""
@@ -97,6 +101,7 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     reconciler = Reconciler(
         cluster=cluster,
         registry=MlflowRegistry(settings),
+        measurer=parts.measurer,
         emitter=ClusterEvents(cluster),
         defaults=Defaults(
             server_image=settings.server_image,
@@ -147,7 +152,12 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         cluster = health.cluster = await cluster_client.connect(observe=metrics.api_call)
         stack.push_async_callback(cluster.close)
         metrics.leads(True)
-        parts = Parts(settings, cluster, queue, resources, children, metrics)
+        reader = pods.reader(settings.pod_access, await cluster_client.log_in(), metrics.api_call)
+        stack.push_async_callback(reader.close)
+        prometheus = Prometheus(settings.prometheus_url)
+        stack.push_async_callback(prometheus.close)
+        measurer = Measurer(reader, prometheus)
+        parts = Parts(settings, cluster, measurer, queue, resources, children, metrics)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         tasks = [
             group.create_task(endless(name, run), name=name)

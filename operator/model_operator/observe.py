@@ -16,10 +16,12 @@ from pydantic import ValidationError
 
 from model_operator import actions, api, diagnosis, fallback, naming, revisions, validation
 from model_operator.clients.cluster import Cluster
+from model_operator.clients.measuring import Measurer
 from model_operator.clients.registry import Registry
 from model_operator.errors import ResolutionError
 from model_operator.observed import Defaults, Namesake, Observed, Resolution, Resource
 from model_operator.revisions import ResolvedModel
+from model_operator.rollout import comparison
 from model_operator.timestamps import parse_time
 from model_operator.traffic import side_services
 
@@ -32,6 +34,7 @@ Body = Mapping[str, Any]
 async def observe(
     cluster: Cluster,
     registry: Registry,
+    measurer: Measurer,
     defaults: Defaults,
     namespace: str,
     name: str,
@@ -55,7 +58,7 @@ async def observe(
     resolution = await resolve(resource, registry, histories)
     namesakes = await _namesakes(cluster, resource, resolution, children)
     slow = rollout_is_slow(resource, now)
-    return assemble(
+    observed = assemble(
         probe_answers=await _probe_answers(cluster, namespace, pods) if slow else {},
         resource=resource,
         defaults=defaults,
@@ -64,6 +67,26 @@ async def observe(
         pods=pods,
         endpoints=endpoints,
     )
+    return await _measured(measurer, observed, now)
+
+
+async def _measured(measurer: Measurer, observed: Observed, now: datetime) -> Observed:
+    """The same world with what was measured of the rollout that is under way."""
+    resource = observed.resource
+    compared = comparison.compared(resource.spec, resource.status) if resource.spec else None
+    if compared is None:
+        measurer.forget(resource.uid)
+        return observed
+    measurement = await measurer.measure(
+        resource,
+        observed.pods,
+        canary=compared.canary,
+        stable=compared.stable,
+        step_started_at=parse_time(resource.status.step_started_at),
+        last_judged_at=parse_time(resource.status.analysed_at),
+        now=now,
+    )
+    return replace(observed, measurement=measurement, measurement_due=measurer.due(resource))
 
 
 def assemble(

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from model_operator import reasons
 from model_operator.api import ModelDeploymentSpec, ModelDeploymentStatus, ModelSource
 from model_operator.errors import ResolutionError
+from model_operator.measurement import Measurement
 from model_operator.revisions import ResolvedModel, RevisionRecord
 from model_operator.router_answer import RouterAnswer
 
@@ -133,6 +135,10 @@ class Observed:
     """
     probe_answers: Mapping[str, str] = field(default_factory=dict)
     """By the uid of a pod that runs without being ready: what its probes were answered last."""
+    measurement: Measurement | None = None
+    """What was counted since the last judgement; None while there is nothing new to judge."""
+    measurement_due: datetime | None = None
+    """When there will be something to judge."""
     others: Mapping[tuple[str, str], Body] = field(default_factory=dict)
     """By kind and name: what else this resource controls, such as the objects of a provider."""
     namesakes: tuple[Namesake, ...] = ()

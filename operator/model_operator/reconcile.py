@@ -11,6 +11,7 @@ import structlog
 from model_operator.apply import ChildRefused, apply
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.events import EventEmitter
+from model_operator.clients.measuring import Measurer
 from model_operator.clients.registry import Registry
 from model_operator.decide import decide
 from model_operator.observe import observe
@@ -26,6 +27,7 @@ class Reconciler:
 
     cluster: Cluster
     registry: Registry
+    measurer: Measurer
     emitter: EventEmitter
     defaults: Defaults
     clock: Callable[[], datetime]
@@ -33,7 +35,13 @@ class Reconciler:
     async def reconcile(self, namespace: str, name: str) -> Plan:
         """Makes one pass and returns what it did."""
         observed = await observe(
-            self.cluster, self.registry, self.defaults, namespace, name, self.clock()
+            self.cluster,
+            self.registry,
+            self.measurer,
+            self.defaults,
+            namespace,
+            name,
+            self.clock(),
         )
         if observed is None:
             return Plan(exists=False)

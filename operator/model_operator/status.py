@@ -13,6 +13,7 @@ from typing import Any
 
 from model_operator import api, naming, reasons
 from model_operator.actions import Orders
+from model_operator.judging import Verdicts
 from model_operator.observed import Observed
 from model_operator.revisions import RevisionRecord
 from model_operator.rollout.view import Size, State, Step
@@ -41,6 +42,8 @@ class Facts:
     reading: Reading
     """What the data plane says."""
     sizes: Mapping[str, Size]
+    verdicts: Verdicts
+    """What the analysis says."""
     step: Step | None
     """None when nothing may be decided: a name is taken, a child was refused."""
     obstacle: Verdict | None
@@ -85,6 +88,8 @@ def build(facts: Facts) -> Body:
         earlier_action_ids=list(facts.orders.action_ids[1:]) or None,
         last_action=facts.orders.last_action,
         last_failure=_last_failure(facts),
+        analysis=list(facts.verdicts.metrics) or None,
+        analysed_at=facts.verdicts.analysed_at if facts.verdicts.metrics else None,
         conditions=_with_times(verdicts, facts),
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -13,6 +13,9 @@ from model_operator import api, reasons
 from model_operator.api import ModelSource
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.events import ClusterEvents
+from model_operator.clients.measuring import Measurer
+from model_operator.clients.pods import DirectPodReader
+from model_operator.clients.prometheus import Prometheus
 from model_operator.errors import Conflict, ResolutionRefused
 from model_operator.observed import Defaults
 from model_operator.reconcile import Reconciler
@@ -36,6 +39,7 @@ def make_reconciler(cluster: Cluster) -> Reconciler:
     return Reconciler(
         cluster=cluster,
         registry=ShelfRegistry(),
+        measurer=Measurer(DirectPodReader(), Prometheus(None)),
         emitter=ClusterEvents(cluster),
         defaults=Defaults(server_image="example/server:1", tracking_uri="http://mlflow:5000"),
         clock=lambda: datetime.now(UTC),

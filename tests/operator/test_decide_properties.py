@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from model_operator import revisions
 from model_operator.actions import Verb
-from tests.operator.builders import crashed, make_model_deployment, waiting
+from model_operator.measurement import Counters, Measurement, RevisionMeasurement
+from tests.operator.builders import crashed, digest_of, make_model_deployment, waiting
 from tests.operator.world import World
 
-STRATEGIES = ["Standard", "Recreate", "Canary", "BlueGreen"]
+STRATEGIES = ["Standard", "Recreate", "Canary", "BlueGreen", "Shadow"]
 SETTINGS: dict[str, dict[str, Any]] = {
     "Canary": {
         "canary": {
@@ -43,11 +46,28 @@ happenings = st.lists(
         st.tuples(st.just("strategy"), st.sampled_from(STRATEGIES)),
         st.tuples(st.just("paused"), st.booleans()),
         st.tuples(st.just("invalid"), st.just(0)),
+        st.tuples(st.just("measured"), st.sampled_from(["good", "bad", "nothing"])),
         st.tuples(st.just("action"), st.sampled_from(sorted(Verb))),
         st.tuples(st.just("roll back to version"), st.integers(1, 4)),
     ),
     max_size=30,
 )
+
+
+def measured(**counters: Any) -> Measurement:
+    """The same of every version."""
+    counted = Counters(**counters)
+    found = RevisionMeasurement(window=counted, step=counted, compared=counted)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    ids = [revisions.revision_id(digest_of(version), {}) for version in range(1, 10)]
+    return Measurement(moment, moment, dict.fromkeys(ids, found))
+
+
+MEASURED = {
+    "good": measured(requests=1000, agreed={"cat": 1000}, differed={"cat": 0}),
+    "bad": measured(requests=1000, errors=900, agreed={"cat": 1}, differed={"cat": 999}),
+    "nothing": None,
+}
 
 
 class Story:
@@ -72,6 +92,7 @@ class Story:
             "invalid": lambda: self.edit(invalid=True),
             "action": lambda: self.ask(value),
             "roll back to version": lambda: self.ask("rollback", version=str(value)),
+            "measured": lambda: setattr(world, "measurement", MEASURED[value]),
             "pass": world.one_pass,
             "dying pass": lambda: world.one_pass(dies_after=value),
             "pods": lambda: world.play_pods(at_most=value),
@@ -104,6 +125,7 @@ def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_f
     for what, value in story_so_far:
         story.play(what, value)
     story.troubles.clear()
+    story.world.measurement = MEASURED["good"]
     story.world.resource["metadata"].pop("annotations", None)
     story.edit(version=9, replicas=2, paused=False)
     story.world.settle(tick=5)
@@ -118,6 +140,7 @@ def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_f
 def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(deaths, strategy):
     def roll_out(world: World, deaths: list[int]) -> World:
         world.settle()
+        world.measurement = MEASURED["good"]
         world.edit(resource.version(2))
         for writes in deaths:
             world.one_pass(dies_after=writes)

@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from model_operator.clients.measuring import Measurer
+from model_operator.clients.pods import DirectPodReader
+from model_operator.clients.prometheus import Prometheus
 from model_operator.clients.registry import MlflowRegistry
 from model_operator.observe import observe
 from model_operator.observed import Defaults
@@ -34,4 +37,6 @@ async def test_what_went_with_its_resource_is_not_taken_for_lost():
     defaults = Defaults(server_image="example/server:1", tracking_uri=None)
     async with cluster_of(answer) as cluster:
         now = datetime.now(UTC)
-        assert await observe(cluster, registry, defaults, "vision", "cats-dogs", now) is None
+        measurer = Measurer(DirectPodReader(), Prometheus(None))
+        found = await observe(cluster, registry, measurer, defaults, "vision", "cats-dogs", now)
+        assert found is None

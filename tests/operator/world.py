@@ -19,9 +19,11 @@ from model_operator.api import ModelSource
 from model_operator.decide import decide
 from model_operator.diagnosis import is_ready
 from model_operator.errors import ResolutionError
+from model_operator.measurement import Measurement
 from model_operator.observed import Defaults, Observed, Refusal, Resolution, Resource
 from model_operator.plan import Delete, Plan, Scale, Touch
 from model_operator.revisions import ResolvedModel
+from model_operator.rollout import comparison
 from model_operator.route import Route
 from model_operator.traffic.service import ROUTE_ANNOTATION, SERVICE
 from tests.operator.builders import ModelDeploymentBuilder, digest_of, make_pod, waiting
@@ -53,6 +55,8 @@ class World:
         """Children that the API server does not accept."""
         self.endpoint_lags = False
         """The endpoint does not list its pods yet."""
+        self.measurement: Measurement | None = None
+        """What is found at every look; None: there is nothing new."""
         self.events: list[str] = []
         self.writes: list[str] = []
         self._serial = 0
@@ -95,7 +99,7 @@ class World:
         ready = [pod["metadata"] for pod in self.serving_pods() if is_ready(pod)]
         listed = [] if self.endpoint_lags else ready
         addresses = [{"targetRef": {"name": metadata["name"]}} for metadata in listed]
-        return observe.assemble(
+        observed = observe.assemble(
             resource=resource,
             defaults=self.defaults,
             resolution=resolution,
@@ -111,6 +115,14 @@ class World:
             pods=copy.deepcopy(list(self.pods.values())),
             endpoints={"subsets": [{"addresses": addresses}]} if self.service else None,
         )
+        return replace(observed, measurement=self._measured(resource))
+
+    def _measured(self, resource: Resource) -> Measurement | None:
+        """As `Measurer` gives it: only while two revisions are compared."""
+        if resource.spec is None or self.measurement is None:
+            return None
+        compared = comparison.compared(resource.spec, resource.status)
+        return replace(self.measurement, until=self.now) if compared else None
 
     def one_pass(self, *, dies_after: int | None = None) -> Plan:
         """One pass; with `dies_after` the operator is killed after so many of its writes."""
@@ -190,12 +202,15 @@ class World:
                 trouble = self.container(revision)
                 if trouble is None and at_most is not None and index >= at_most:
                     trouble = waiting("ContainerCreating")
-                self.pods[pod_name] = make_pod(
+                played = make_pod(
                     pod_name,
                     ready=trouble is None,
                     containers=[trouble] if trouble else [],
                     labels=labels,
                 )
+                known = self.pods.get(pod_name, played)["metadata"].get("annotations", {})
+                played["metadata"] |= {"uid": f"uid-{pod_name}", "annotations": dict(known)}
+                self.pods[pod_name] = played
             ready = sum(is_ready(pod) for pod in self.pods_of(revision))
             deployment["status"] = {"availableReplicas": ready} if ready else {}
         return before != self.pods

@@ -44,8 +44,6 @@ def _scheme_absent(scheme: str) -> Rule:
 
 
 NOT_YET = (
-    _not_chosen("spec.strategy", "type", "Shadow", "Canary or BlueGreen"),
-    _absent("spec", "analysis"),
     _absent("spec", "autoscaling"),
     _not_chosen("spec.traffic", "provider", "Router", "Service"),
     _not_chosen("spec.traffic", "provider", "GatewayAPI", "Service"),

@@ -7,24 +7,14 @@ from __future__ import annotations
 
 from tests.operator.rule_examples.examples import Examples
 from tests.operator.rule_examples.resources import (
-    CANARY,
     PLAIN,
-    analysis,
     gateway,
     model,
     resource,
-    strategy,
     traffic,
 )
 
 NOT_YET = (
-    Examples(
-        "spec.strategy",
-        "type Shadow is not supported",
-        (PLAIN, CANARY, strategy("BlueGreen")),
-        (strategy("Shadow"),),
-    ),
-    Examples("spec", "analysis is not supported", (PLAIN,), (analysis(),)),
     Examples(
         "spec",
         "autoscaling is not supported",
