@@ -89,6 +89,8 @@ class RevisionMeasurement:
     """Counted since the last judgement."""
     step: Counters = field(default_factory=Counters)
     """Counted since the step began; the window is part of it."""
+    pods: int = 0
+    """How many of its pods were read at the end of the window."""
     overdue: Mapping[float, int] = field(default_factory=dict)
     """Requests that wait just now, by the seconds that they have waited for at least."""
     compared: Counters = field(default_factory=Counters)

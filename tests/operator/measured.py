@@ -40,7 +40,7 @@ def make_revision(
     window: Counters | None = None, step: Counters | None = None, **fields: Any
 ) -> RevisionMeasurement:
     window = window or make_counters()
-    return RevisionMeasurement(window=window, step=step or window, **fields)
+    return RevisionMeasurement(**{"window": window, "step": step or window, "pods": 1} | fields)
 
 
 def make_measurement(

@@ -311,6 +311,12 @@ def test_where_no_pod_can_be_read_it_may_be_the_operator_and_nothing_fails():
     assert "pod x did not answer" in judgement.holds
 
 
+def test_a_canary_is_not_blamed_for_a_silence_that_has_reached_stable_too():
+    silent = make_revision(Counters(), unreadable="pod c-0 did not answer within 1.5 s")
+    judgement = judged(make_analysis(ERRORS), make_measurement(silent, make_revision(pods=0)))
+    assert metric(judgement).verdict == "NoData"
+
+
 # --- queries -------------------------------------------------------------------------------------
 
 

@@ -1,17 +1,14 @@
 """A model server's `/metrics`: from Prometheus' text to what rollouts count. Pure.
 
-`measuring` asks; docs/server.md names the metrics. Of hundreds of lines only the few that matter
-are parsed.
+`measuring` asks; docs/server.md names the metrics. A model of a thousand classes has thousands of
+lines, and all pods are read in one thread: so lines are matched, and only those that matter.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator
-
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from model_operator.errors import MetricsUnreadable
 from model_operator.measurement import Counters, PodReading
@@ -22,11 +19,17 @@ _OVERDUE = "predictions_overdue"
 _CLASSES = "prediction_class_total"
 _SHADOW = "shadow_predictions_total"
 _STARTED = "process_start_time_seconds"
-_BY_PATH = (f"{_REQUESTS}{{", f"{_BUCKET}{{")
-_PREDICTIONS = ('path="/predict"', '/infer"')
-_WHOLE = (f"{_OVERDUE}{{", f"{_CLASSES}{{", f"{_SHADOW}{{", _STARTED)
+_BY_PATH = (_REQUESTS, _BUCKET)
 _GAVE_UP = "499"
 """The client went away before its answer: it waited for longer than it had patience."""
+
+_NAMES = "|".join((*_BY_PATH, _OVERDUE, _CLASSES, _SHADOW, _STARTED))
+_LINE = re.compile(rf"^({_NAMES})(?=[ {{])(.*)$", re.MULTILINE)
+_LABEL = r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\.)*)"'
+_LABELS = re.compile(rf"(?:\{{((?:{_LABEL},?)*)\}})? ([^ ]+)(?: -?[0-9]+)?")
+_PAIR = re.compile(_LABEL)
+_ESCAPED = re.compile(r"\\(.)")
+_MEANT = {"n": "\n"}
 
 
 def parse(content: bytes) -> PodReading:
@@ -36,29 +39,33 @@ def parse(content: bytes) -> PodReading:
         MetricsUnreadable: this is no text of that kind, or its numbers cannot be counts.
 
     """
+    sums = _Sums()
+    known = False
     try:
-        text = content.decode()
-        if not text.startswith(_REQUESTS) and f"\n{_REQUESTS}" not in text:
-            raise MetricsUnreadable(f"the answer has no {_REQUESTS}: it is no model server's")
-        reading = _Sums()
-        for family in text_string_to_metric_families(_relevant(text)):
-            for sample in family.samples:
-                reading.take(sample)
-    except (ValueError, KeyError, IndexError) as error:
+        for name, rest in _LINE.findall(content.decode()):
+            known = known or name == _REQUESTS
+            sums.take(name, *_sample(rest))
+    except (ValueError, KeyError) as error:
         raise MetricsUnreadable(f"the answer is not Prometheus' text format: {error}") from error
-    return reading.result()
+    if not known:
+        raise MetricsUnreadable(f"the answer has no {_REQUESTS}: it is no model server's")
+    return sums.result()
 
 
-def _relevant(text: str) -> str:
-    return "".join(f"{line}\n" for line in _relevant_lines(text))
+def _sample(rest: str) -> tuple[dict[str, str], float]:
+    """The labels and the value of a line, after its name."""
+    found = _LABELS.fullmatch(rest)
+    if found is None:
+        raise ValueError(f"a line goes on with {rest[:60]!r}")
+    labels = {
+        label: _ESCAPED.sub(_unescaped, text) if "\\" in text else text
+        for label, text in _PAIR.findall(found[1] or "")
+    }
+    return labels, float(found[4])
 
 
-def _relevant_lines(text: str) -> Iterator[str]:
-    # Not splitlines(): a class may have any other line separator in its name.
-    for line in text.split("\n"):
-        predicts = line.startswith(_BY_PATH) and any(path in line for path in _PREDICTIONS)
-        if predicts or line.startswith(_WHOLE):
-            yield line
+def _unescaped(found: re.Match[str]) -> str:
+    return _MEANT.get(found[1], found[1])
 
 
 class _Sums:
@@ -70,13 +77,14 @@ class _Sums:
         self._shadow: dict[str, Counter[str]] = {"agree": Counter(), "differ": Counter()}
         self._started_at: float | None = None
 
-    def take(self, sample: Sample) -> None:
+    def take(self, name: str, labels: dict[str, str], value: float) -> None:
         """Adds one sample. Raises ValueError or KeyError when it is nonsense."""
-        name, labels = sample.name, sample.labels
         if name == _STARTED:
-            self._started_at = sample.value
+            self._started_at = value
             return
-        count = _count(sample)
+        if name in _BY_PATH and not _predicts(labels["path"]):
+            return
+        count = _count(name, value)
         if name == _REQUESTS:
             self._requests[labels["status"]] += count
         elif name == _BUCKET:
@@ -111,10 +119,15 @@ class _Sums:
         )
 
 
-def _count(sample: Sample) -> int:
-    if not 0 <= sample.value < 2**53:
-        raise ValueError(f"{sample.name} is {sample.value}, which is no count")
-    return int(sample.value)
+def _predicts(path: str) -> bool:
+    """Whether a route answers predictions: the REST interface's, or one of the V2 protocol's."""
+    return path == "/predict" or path.endswith("/infer")
+
+
+def _count(name: str, value: float) -> int:
+    if not 0 <= value < 2**53:
+        raise ValueError(f"{name} is {value}, which is no count")
+    return int(value)
 
 
 def _edge(text: str) -> float:

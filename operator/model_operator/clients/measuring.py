@@ -40,7 +40,9 @@ METRICS_PORT = 8000
 SILENT_AFTER = 2
 """Readings in a row that must fail before a pod counts as unreadable: one may hit a restart."""
 REVISION_PLACEHOLDER = "$(revision)"
-"""In a query: the revision that is asked about. Not in double braces: those are Helm's, which renders many a resource."""
+"""In a query: the revision that is asked about. Not in double braces: those are Helm's, which
+renders many a resource.
+"""
 MOST_RESOURCES = 2_000
 """Whose readings are kept; beyond that those that were asked about longest ago are forgotten."""
 
@@ -276,14 +278,19 @@ def _measured(
     state: _State, revision: str, start: _Snapshot, step_start: _Snapshot, unreadable: str | None
 ) -> RevisionMeasurement:
     totals = state.totals.get(revision, Counters())
+    told = [
+        pod.reading
+        for pod in state.pods.values()
+        if pod.revision == revision and pod.reading and not pod.failures
+    ]
     overdue: Counter[float] = Counter()
-    for pod in state.pods.values():
-        if pod.revision == revision and pod.reading and not pod.failures:
-            overdue.update(pod.reading.overdue)
+    for reading in told:
+        overdue.update(reading.overdue)
     return RevisionMeasurement(
         window=totals.since(start.of(revision)),
         step=totals.since(step_start.of(revision)),
         overdue=dict(overdue),
+        pods=len(told),
         compared=Counters(agreed=totals.agreed, differed=totals.differed),
         unreadable=unreadable,
     )

@@ -16,9 +16,9 @@ from kubernetes.aio import client
 from model_operator.clients.transport import CallObserver, Transport, read_at_most, words_of
 from model_operator.errors import ApiError, ApiUnreachable, PodUnreachable
 
-MOST_BYTES = 2 * 1024 * 1024
-"""Of one answer. A model server's metrics are some tens of kilobytes."""
-CONCURRENCY = 32
+MOST_BYTES = 4 * 1024 * 1024
+"""Of one answer. A model server's metrics are 80 kB, and 400 bytes more for each class."""
+CONCURRENCY = 16
 """Pods that are read at a time, by the whole process."""
 
 Access = Literal["auto", "direct", "proxy"]

@@ -95,7 +95,7 @@ class Source:
         if why is None:
             return None
         stable = self.measurement.of(self.stable)
-        if stable.classes and stable.unreadable is None:
+        if stable.pods and stable.unreadable is None:
             return Value(broken=f"{metric.name} cannot be measured: {why}")
         return Value(missing=why)
 
