@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from tests.operator.reconciling import eventually, manifest
 pytestmark = pytest.mark.api
 
 Md = Callable[..., Awaitable[Done]]
-QUICK = {"type": "Standard", "scaleDownDelaySeconds": 20}
 
 
 @pytest.fixture
@@ -90,7 +88,7 @@ async def test_deploy_waits_for_its_own_generation_and_ends_with_one_line_of_jso
     shown = await md("status", "cats-dogs")
     assert "version 1" in shown.out
     assert shown.out.count("- pod cats-dogs-") == 2
-    history = json.loads((await md("history", "cats-dogs", "--json")).out)
+    history = (await md("history", "cats-dogs", "--json")).last
     assert [entry["role"] for entry in history["revisions"]] == ["stable"]
 
 
@@ -123,20 +121,26 @@ async def test_the_verbs_print_what_the_operator_answered_and_end_with_1_where_i
 ):
     await md("deploy", "-f", write(), "--wait", "--timeout", "60s")
     paused = await md("pause", "cats-dogs")
-    assert (paused.status, paused.out) == (0, "paused until resumed, or until the spec changes\n")
+    assert paused.status == 0, paused
+    assert paused.out.splitlines()[-1] == "paused until resumed, or until the spec changes"
     resumed = await md("resume", "cats-dogs")
-    assert (resumed.status, resumed.out) == (0, "resumed\n")
+    assert (resumed.status, resumed.out.splitlines()[-1]) == (0, "resumed")
     nothing = await md("abort", "cats-dogs")
-    assert (nothing.status, nothing.out) == (1, "")
+    assert nothing.status == 1
     assert "abort was refused: nothing to abort" in nothing.err
 
 
 async def test_a_rollback_goes_to_the_revision_before_and_warns_of_gitops(
     md: Md, write, operating: PodPlayer
 ):
-    first = await md("deploy", "-f", write(strategy=QUICK), "--wait", "--timeout", "60s")
-    second = await md("deploy", "-f", write(2, strategy=QUICK), "--wait", "--timeout", "90s")
-    assert second.last["revision"] != first.last["revision"]
+    first = await md("deploy", "-f", write(), "--wait", "--timeout", "60s")
+    assert (await md("deploy", "-f", write(2))).status == 0
+
+    async def second_serves() -> bool:
+        history = (await md("history", "cats-dogs", "--json")).last
+        return [entry["role"] for entry in history["revisions"]] == ["", "stable"]
+
+    await eventually(second_serves, "the requests have moved to version 2")
     back = await md("rollback", "cats-dogs")
     assert back.status == 0, back
     assert f"going back to revision {first.last['revision']}" in back.out
