@@ -472,6 +472,16 @@ def test_with_another_provider_the_route_goes_first_and_its_services_after_it(pr
     assert left == (used_by_nobody if provider == "Service" else [])
 
 
+def test_services_that_a_router_still_sends_requests_to_stay_until_its_route_is_gone():
+    observed = replace(
+        written(world(), Route(STABLE, CANARY, 10)), resource=resource(provider="Service")
+    )
+    route = {"data": {"route.json": "{}"}}
+    used = replace(observed, http_route=None, others={("ConfigMap", "cats-dogs-router"): route})
+    assert names(used) == []
+    assert len(names(replace(used, others={}))) == 2
+
+
 def test_a_route_is_looked_for_as_long_as_services_of_one_revision_are_left():
     observed = written(world(), Route(STABLE))
     assert gateway_api.must_be_read("GatewayAPI", {})

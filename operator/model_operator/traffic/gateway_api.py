@@ -8,7 +8,6 @@ clients within the cluster stable alone. Protocol: https://gateway-api.sigs.k8s.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +15,12 @@ from model_operator import api, naming, reasons, resources
 from model_operator.diagnosis import is_ready
 from model_operator.observed import Observed
 from model_operator.route import Reading, Route
-from model_operator.traffic import gateway_parents, revision_services, service
+from model_operator.traffic import (
+    gateway_parents,
+    revision_services,
+    router_objects,
+    service,
+)
 from model_operator.traffic.gateway_parents import GROUP, KIND
 from model_operator.verdict import Verdict
 
@@ -41,7 +45,7 @@ class GatewayApi:
         every Service that it names has been seen, and so does an endpoint that exists already.
         """
         resource = observed.resource
-        revisions = route.weights | dict.fromkeys(_running(observed), 0)
+        revisions = route.weights | dict.fromkeys(revision_services.running(observed), 0)
         services = [revision_services.revision_service(resource, r) for r in revisions]
         attached = _attachment(observed)
         stable, routes = route.stable, []
@@ -58,7 +62,8 @@ class GatewayApi:
         """
         written, endpoint = written_route(observed), service.SERVICE.read(observed)
         if written is None:
-            return replace(endpoint, confirmed=False, actual={}, why=_why_no_route(observed))
+            why = _why_no_route(observed)
+            return Reading(endpoint.route, reachable=endpoint.reachable, why=why)
         why = next(gateway_parents.doubts(observed.http_route or {}), "")
         confirmed = not why and endpoint.route == Route(written.stable) and endpoint.confirmed
         ready = {r: sum(map(is_ready, observed.pods.get(r, ()))) for r in written.weights}
@@ -78,28 +83,21 @@ class GatewayApi:
 
     def obsolete(self, observed: Observed) -> Sequence[tuple[str, str]]:
         """The HTTPRoute once the spec names another provider, and after it the Services that
-        neither a route nor the provider Router gives requests to. A revision that has pods keeps
-        its Service, so that going back to it waits for nothing.
+        neither a route nor a router, an ending one included, gives requests to. A revision that
+        has pods keeps its Service, so that going back to it waits for nothing.
         """
         spec = observed.resource.spec
         provider = spec.traffic.provider if spec else "GatewayAPI"
         if provider != "GatewayAPI" and observed.http_route is not None:
             return [(KIND, observed.resource.name)]
-        if provider == "Service":
+        if provider == "Service" and not router_objects.written_text(observed):
             return revision_services.unused(observed, ())
         reading = self.read(observed)
         if provider != "GatewayAPI" or reading.route is None or not reading.confirmed:
             return []
-        return revision_services.unused(observed, {*reading.route.weights, *_running(observed)})
-
-
-def _running(observed: Observed) -> list[str]:
-    """Revisions that have pods or are asked to have some."""
-    return [
-        revision
-        for revision, deployment in observed.deployments.items()
-        if deployment["spec"].get("replicas", 1) or observed.pods.get(revision)
-    ]
+        return revision_services.unused(
+            observed, {*reading.route.weights, *revision_services.running(observed)}
+        )
 
 
 def must_be_read(provider: str, observed_services: Mapping[str, Any]) -> bool:

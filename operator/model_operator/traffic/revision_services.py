@@ -33,6 +33,17 @@ def revision_service(resource: Resource, revision: str) -> Body:
     }
 
 
+def running(observed: Observed) -> list[str]:
+    """Revisions that have pods or are asked to have some. Each has its Service, so that going to
+    it waits for none.
+    """
+    return [
+        revision
+        for revision, deployment in observed.deployments.items()
+        if deployment["spec"].get("replicas", 1) or observed.pods.get(revision)
+    ]
+
+
 def unused(observed: Observed, used: Iterable[str]) -> list[tuple[str, str]]:
     """Kind and name of those that exist for other revisions than the ones that are used."""
     kept = frozenset(used)

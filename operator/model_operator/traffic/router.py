@@ -55,7 +55,7 @@ class RouterProvider:
         resource = observed.resource
         written = written_route(observed)
         wanted = route.weights | (written.weights if written else {})
-        revisions = wanted | dict.fromkeys(_running(observed), 0)
+        revisions = wanted | dict.fromkeys(revision_services.running(observed), 0)
         bodies = [revision_services.revision_service(resource, r) for r in revisions]
         document = router_objects.route_document(observed, route) or written_text(observed)
         made_of = router_objects.record(observed)
@@ -110,7 +110,7 @@ class RouterProvider:
             reading = self.read(observed)
             if not reading.confirmed or reading.route is None:
                 return ()
-            used = {*reading.route.weights, *_running(observed)}
+            used = {*reading.route.weights, *revision_services.running(observed)}
             return revision_services.unused(observed, used)
         router_pods = {pod["metadata"]["name"] for pod in observed.router_pods}
         if endpoint_names_router(observed) or router_pods & (observed.endpoint_pods or set()):
@@ -184,15 +184,6 @@ def _normal(route: Route) -> Route:
 
 def _of_endpoint(observed: Observed) -> Route | None:
     return service.SERVICE.read(observed).route
-
-
-def _running(observed: Observed) -> list[str]:
-    """Revisions that have pods or are asked to have some: going to them waits for no Service."""
-    return [
-        revision
-        for revision, deployment in observed.deployments.items()
-        if deployment["spec"].get("replicas", 1) or observed.pods.get(revision)
-    ]
 
 
 def _answer(observed: Observed, pod: Mapping[str, Any]) -> RouterAnswer:
