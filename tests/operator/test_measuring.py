@@ -336,7 +336,7 @@ class _TextReader:
 def answer(text: str | bytes, status: int = 200):
     async def respond() -> web.StreamResponse:
         body = text if isinstance(text, bytes) else text.encode()
-        return web.Response(body=body, status=status)
+        return web.Response(body=body, status=status, headers={"Location": "/another"})
 
     return respond
 
@@ -419,15 +419,31 @@ async def test_pods_that_hang_take_no_time_from_those_of_others(reader: PodReade
     hanging = await make_pods.start("h", answer=hang)
     well = await make_pods.start("w", requests=1)
 
-    async def read(pod: MetricsPod) -> bytes:
+    async def read(pod: MetricsPod, patience: float) -> bytes:
         port = pod.body["spec"]["containers"][0]["ports"][0]["containerPort"]
-        return await reader.get("ns", pod.name, "127.0.0.1", port, "/metrics", 0.2)
+        return await reader.get("ns", pod.name, "127.0.0.1", port, "/metrics", patience)
 
-    blocked = [asyncio.create_task(read(hanging)) for _ in range(3 * pods.CONCURRENCY)]
+    blocked = [asyncio.create_task(read(hanging, 1.0)) for _ in range(pods.CONCURRENCY)]
     async with asyncio.timeout(10):
-        assert b"http_requests_total" in await read(well)
+        while hanging.reads < pods.CONCURRENCY:  # noqa: ASYNC110 - a server counts them
+            await asyncio.sleep(0.01)
+        assert b"http_requests_total" in await read(well, 0.5)
         ended = await asyncio.gather(*blocked, return_exceptions=True)
     assert {type(end) for end in ended} == {PodUnreachable}
+
+
+async def test_a_pod_that_could_not_be_read_before_has_counted_nobody_knows_when(
+    rollout: Rollout, make_pods: Pods, impatient: None
+):
+    late = await make_pods.start("c-2", requests=500, agreed=7, answer=hang)
+    rollout.canary.append(late)
+    await rollout.judged()
+    late.answer = None
+    measured = (await rollout.judged()).of(CANARY)
+    assert measured.window.requests == 0
+    assert measured.compared.agreed == {"cat": 7}
+    late.requests += 3
+    assert (await rollout.judged()).of(CANARY).window.requests == 3
 
 
 # --- two ways to a pod ---------------------------------------------------------------------------

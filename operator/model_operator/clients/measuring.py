@@ -73,8 +73,6 @@ class _State:
     step: tuple[str, str | None, datetime | None]
     pods: dict[str, _Pod] = field(default_factory=dict)
     totals: dict[str, Counters] = field(default_factory=dict)
-    begun: set[str] = field(default_factory=set)
-    """Revisions whose pods were read before: one that is new now has counted nothing before."""
     step_began: _Snapshot | None = None
     window_began: _Snapshot | None = None
     judged_at: datetime | None = None
@@ -190,10 +188,9 @@ class Measurer:
                 if kept.failures >= SILENT_AFTER and diagnosis.is_ready(pod):
                     unreadable.setdefault(revision, reading)
                 continue
-            gained = _gained(before, reading, begun=revision in state.begun)
+            gained = _gained(before, reading)
             state.totals[revision] = state.totals.get(revision, Counters()).plus(gained)
             kept.reading, kept.failures = reading, 0
-        state.begun.update(_revisions(state))
         return unreadable
 
     async def _read_pod(self, resource: Resource, pod: Body) -> PodReading | str:
@@ -256,16 +253,15 @@ def _revisions(state: _State) -> list[str]:
     return [canary] if stable in (None, canary) else [canary, str(stable)]
 
 
-def _gained(before: _Pod | None, reading: PodReading, *, begun: bool) -> Counters:
-    """What a pod has counted since it was read last.
+def _gained(before: _Pod | None, reading: PodReading) -> Counters:
+    """What a pod has counted since it was read last; all of it for one that is new since then.
 
-    A pod that is seen for the first time has counted all of it since then if its revision was
-    read before; else nobody knows since when, and only what a shadow has compared counts: its pods
-    are as new as their shadowing.
+    Of one that ran before and could not be read nobody knows when it counted: only what a shadow
+    has compared is taken, since a shadow's pods are as new as the shadow.
     """
-    if before is None and begun:
+    if before is None:
         return reading.counters
-    if before is None or before.reading is None:
+    if before.reading is None:
         return reading.counters.agreement_only()
     last = before.reading
     restarted = reading.started_at != last.started_at
