@@ -56,6 +56,10 @@ test-own-answers: $(READY) ## Ask for 10,000 pictures at once: each gets its own
 test-mirror: $(READY) ## Mirror to dead targets, and measure what clients notice (1 minute)
 	@$(BIN)/python -m tests.figures mirror
 
+.PHONY: test-router
+test-router: $(READY) ## Divide 200,000 requests by the router, and change its route under load (2 minutes)
+	@$(BIN)/python -m tests.router
+
 .PHONY: e2e
 e2e: $(READY) ## Run the tests that need a whole cluster
 	@$(BIN)/python -m dev.test e2e

@@ -38,6 +38,7 @@ class Image:
 IMAGES = {
     "operator": Image("ghcr.io/cv-factory/operator", "Dockerfile.operator", ".", 40, 8),
     "server": Image("ghcr.io/cv-factory/model-server", "Dockerfile.server", ".", 70, 30),
+    "router": Image("ghcr.io/cv-factory/model-router", "Dockerfile.router", ".", 40, 8),
     "mlflow": Image("docker.io/cv-factory/mlflow", "dev/mlflow/Dockerfile", "dev/mlflow", 60, 15),
 }
 

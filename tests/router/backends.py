@@ -1,4 +1,4 @@
-"""A model's pods, as far as a router sees them: HTTP servers on the loopback that say who they are."""
+"""A model's pods as a router sees them: HTTP servers on the loopback that say who they are."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -74,14 +75,16 @@ async def test_more_revisions_in_turn_than_there_are_slots_are_all_served(
     tmp_path: Path, haproxy: None
 ):
     names = [f"r{number}" for number in range(12)]
-    async with backends(*names) as pods:
-        async with running(tmp_path, document({"r0": pods["r0"]}, "r0")) as router:
-            for before, name in zip(names, names[1:], strict=False):
-                both = {before: pods[before], name: pods[name]}
-                await router.give(document(both, before, name, 50))
-                assert (await answers(router, 10)).keys() == {before, name}
-                await router.give(document({name: pods[name]}, name))
-                assert await answers(router, 5) == Counter({name: 5})
+    async with (
+        backends(*names) as pods,
+        running(tmp_path, document({"r0": pods["r0"]}, "r0")) as router,
+    ):
+        for before, name in itertools.pairwise(names):
+            both = {before: pods[before], name: pods[name]}
+            await router.give(document(both, before, name, 50))
+            assert (await answers(router, 10)).keys() == {before, name}
+            await router.give(document({name: pods[name]}, name))
+            assert await answers(router, 5) == Counter({name: 5})
 
 
 # --- sticky and forced -----------------------------------------------------------------------
@@ -152,9 +155,11 @@ async def test_a_canary_at_weight_0_gets_nothing_even_when_stable_is_gone(
     tmp_path: Path, pods: Pods
 ):
     await pods["a"].die()
-    async with running(tmp_path, document(pods, "a", "b", 0)) as router:
-        async with httpx.AsyncClient(base_url=router.url, timeout=30) as client:
-            answer = await client.post("/", content=b"x")
+    async with (
+        running(tmp_path, document(pods, "a", "b", 0)) as router,
+        httpx.AsyncClient(base_url=router.url, timeout=30) as client,
+    ):
+        answer = await client.post("/", content=b"x")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert answer.json()["detail"] == "no pod of the model takes requests"
     assert answer.headers["retry-after"] == "1"
