@@ -63,6 +63,7 @@ def install_operator(kube: Kube, tracking_uri: str, **values: str) -> None:
     settings = {
         "image.tag": version(),
         "serverImage.tag": version(),
+        "routerImage.tag": version(),
         "registry.trackingUri": tracking_uri,
         # A new build has the same tag: this makes the Deployment roll.
         "podAnnotations.image": image_id(f"{IMAGES['operator'].repository}:{version()}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from model_operator import canonical, naming, resources
@@ -12,7 +13,7 @@ from model_operator.plan import Delete, Replacement, Scale, Touch
 from model_operator.revisions import RevisionRecord
 from model_operator.rollout.view import Step
 from model_operator.route import Route
-from model_operator.traffic import side_services
+from model_operator.traffic import providers, router, side_services
 from model_operator.traffic.provider import Provider
 
 Body = Mapping[str, Any]
@@ -32,6 +33,7 @@ class Children:
     provider: Provider
     route: Route | None
     """How requests shall be divided."""
+    now: datetime
 
     def applies(self) -> Iterator[Body]:
         """Records first, then Deployments, then the endpoint: a rollout's commit comes last."""
@@ -76,7 +78,11 @@ class Children:
             yield Scale(name, replicas, uid=metadata.get("uid"), resource_version=version)
 
     def touches(self) -> Iterator[Touch]:
-        """Pods that are to mirror and have not been told of the newest settings."""
+        """Pods that have not been told of what is mounted in them: routes, mirrors."""
+        yield from router.touches(self.observed, self.now)
+        yield from self._mirrors()
+
+    def _mirrors(self) -> Iterator[Touch]:
         found = side_services.mirror_hash(self.observed)
         if not found or not self.step or not self.step.shadow:
             return
@@ -97,7 +103,7 @@ class Children:
             return
         wanted = {(body["kind"], body["metadata"]["name"]) for body, _ in self._beside()}
         unwanted = [key for key in side_services.present(self.observed) if key not in wanted]
-        for kind, name in [*unwanted, *self.provider.obsolete(self.observed)]:
+        for kind, name in [*unwanted, *providers.obsolete(self.observed)]:
             if live := self.observed.child(kind, name):
                 yield Delete(kind, name, live["metadata"]["uid"])
 

@@ -24,8 +24,8 @@ from model_operator.rollout.view import Size, State, Step, Trouble, View
 from model_operator.route import Reading, Route
 from model_operator.status import Facts
 from model_operator.timestamps import parse_time
+from model_operator.traffic import gateway_api, providers
 from model_operator.traffic.provider import Provider
-from model_operator.traffic.service import SERVICE
 from model_operator.verdict import Verdict
 
 PREDECESSOR_POLL = timedelta(seconds=2)
@@ -49,11 +49,11 @@ def decide(observed: Observed, now: datetime) -> Plan:
     model, model_resolved = target.settle_model(observed)
     records = target.known_records(observed, model)
     wanted = target.wanted_revision(observed, model)
-    provider = SERVICE
-    reading = provider.read(observed)
+    provider = providers.chosen(observed)
+    reading = providers.read(observed, provider)
     serving = target.serving_revision(observed, reading.route)
     if reading.route is None or reading.route.stable != serving:
-        reading = Reading(approximate=reading.approximate)
+        reading = Reading(approximate=reading.approximate, why=reading.why)
     orders = obeyed_orders(observed, wanted, records, serving)
     aim = target_record(observed, wanted, serving, orders, records)
     obstacle = find_obstacle(observed, model_resolved)
@@ -83,7 +83,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         orders=orders,
     )
     new_status = status.build(facts)
-    children = Children(observed, records, aim, serving, step, provider, route)
+    children = Children(observed, records, aim, serving, step, provider, route, now)
     return Plan(
         applies=tuple(children.applies()),
         replacements=tuple(children.replacements()),
@@ -92,7 +92,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         deletes=tuple(children.deletes()) if obstacle is None else (),
         status=new_status if new_status != last_status(observed) else None,
         events=tuple(Event(*t) for t in status.transitions(observed.resource.status, new_status)),
-        requeue_after=requeue_after(observed, step, now),
+        requeue_after=requeue_after(observed, step, reading, now),
         back_off=longest_back_off(observed),
     )
 
@@ -160,8 +160,9 @@ def find_obstacle(observed: Observed, model_resolved: Verdict) -> Verdict | None
             "delete or rename it, or rename this resource"
         )
         return Verdict(True, reasons.NAME_CONFLICT, words)
-    for refusal in observed.refusals[:1]:
-        return Verdict(True, refusal.reason, refusal.sentence)
+    refused = [Verdict(True, refusal.reason, refusal.sentence) for refusal in observed.refusals]
+    if found := gateway_api.obstacle(observed) or next(iter(refused), None):
+        return found
     if not model_resolved.holds and not isinstance(observed.resolution, ResolutionDelayed):
         return Verdict(True, model_resolved.reason, model_resolved.message)
     return None
@@ -252,6 +253,7 @@ def what_the_strategy_sees(
         strategy=spec.strategy,
         route=reading.route,
         serving_confirmed=reading.confirmed,
+        unconfirmed=reading.why,
         exact=provider.exact,
         cannot_divide=provider.cannot_divide(observed, divided) if divided else "",
         step_index=recorded.current_step_index,
@@ -352,7 +354,9 @@ def last_status(observed: Observed) -> Mapping[str, Any]:
     return body
 
 
-def requeue_after(observed: Observed, step: Step | None, now: datetime) -> timedelta | None:
+def requeue_after(
+    observed: Observed, step: Step | None, reading: Reading, now: datetime
+) -> timedelta | None:
     """When to look again although nothing is heard of. What probes answer is not watched, nor
     what pods have counted.
     """
@@ -363,6 +367,8 @@ def requeue_after(observed: Observed, step: Step | None, now: datetime) -> timed
     waits = [step.requeue_after] if step.requeue_after else []
     if step.state is State.STARTING and _only_probes_can_tell(step.trouble):
         waits.append(PROBE_POLL)
+    if poll := providers.look_again(observed, reading):
+        waits.append(poll)
     if observed.measurement_due is not None:
         waits.append(max(MEASURE_PAUSE, observed.measurement_due - now))
     return min(waits, default=None)

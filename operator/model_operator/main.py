@@ -30,6 +30,7 @@ from model_operator.clients.events import ClusterEvents
 from model_operator.clients.informer import CHILD_KINDS, Informer
 from model_operator.clients.listing import read
 from model_operator.clients.measuring import Measurer
+from model_operator.clients.pods import PodReader
 from model_operator.clients.prometheus import Prometheus
 from model_operator.clients.registry import MlflowRegistry
 from model_operator.clients.sweep import Sweep
@@ -60,7 +61,8 @@ class Parts:
 
     settings: Settings
     cluster: Cluster
-    measurer: Measurer
+    reader: PodReader
+    prometheus: Prometheus
     queue: WorkQueue[Key]
     resources: list[View]
     """Of ModelDeployments: one for the cluster, or one per namespace."""
@@ -101,10 +103,12 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     reconciler = Reconciler(
         cluster=cluster,
         registry=MlflowRegistry(settings),
-        measurer=parts.measurer,
+        measurer=Measurer(parts.reader, parts.prometheus),
+        reader=parts.reader,
         emitter=ClusterEvents(cluster),
         defaults=Defaults(
             server_image=settings.server_image,
+            router_image=settings.router_image,
             tracking_uri=settings.tracking_uri,
             cluster_domain=settings.cluster_domain,
         ),
@@ -149,15 +153,15 @@ async def running(settings: Settings) -> AsyncIterator[None]:
             await stack.enter_async_context(
                 web.serving(health, metrics.registry, settings.health_port)
             )
-        cluster = health.cluster = await cluster_client.connect(observe=metrics.api_call)
+        configuration = await cluster_client.log_in()
+        cluster = health.cluster = cluster_client.logged_in(configuration, metrics.api_call)
         stack.push_async_callback(cluster.close)
         metrics.leads(True)
-        reader = pods.reader(settings.pod_access, await cluster_client.log_in(), metrics.api_call)
+        reader = pods.reader(settings.pod_access, configuration, metrics.api_call)
         stack.push_async_callback(reader.close)
         prometheus = Prometheus(settings.prometheus_url)
         stack.push_async_callback(prometheus.close)
-        measurer = Measurer(reader, prometheus)
-        parts = Parts(settings, cluster, measurer, queue, resources, children, metrics)
+        parts = Parts(settings, cluster, reader, prometheus, queue, resources, children, metrics)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         tasks = [
             group.create_task(endless(name, run), name=name)

@@ -15,17 +15,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from model_operator import actions, api, diagnosis, fallback, naming, revisions, validation
+from model_operator.clients import routers as router_agents
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.measuring import Measurer
+from model_operator.clients.pods import PodReader
 from model_operator.clients.registry import Registry
 from model_operator.errors import ResolutionError
 from model_operator.observed import Defaults, Namesake, Observed, Resolution, Resource
 from model_operator.revisions import ResolvedModel
 from model_operator.rollout import comparison
+from model_operator.router_answer import RouterAnswer
 from model_operator.timestamps import parse_time
-from model_operator.traffic import side_services
+from model_operator.traffic import gateway_api, providers, router_objects, side_services
 
 PATIENCE = timedelta(seconds=15)
+_BESIDE = ("ConfigMap", "HTTPRoute", providers.BUDGET)
 _LISTED = ("Deployment", "ControllerRevision", "Pod", "Service", "ConfigMap")
 
 Body = Mapping[str, Any]
@@ -35,6 +39,7 @@ async def observe(
     cluster: Cluster,
     registry: Registry,
     measurer: Measurer,
+    reader: PodReader,
     defaults: Defaults,
     namespace: str,
     name: str,
@@ -58,16 +63,50 @@ async def observe(
     resolution = await resolve(resource, registry, histories)
     namesakes = await _namesakes(cluster, resource, resolution, children)
     slow = rollout_is_slow(resource, now)
+    routers = [pod for pod in pods if providers.is_router(resource, pod)]
     observed = assemble(
         probe_answers=await _probe_answers(cluster, namespace, pods) if slow else {},
         resource=resource,
         defaults=defaults,
         resolution=resolution,
-        children=[*children, *namesakes, *([service] if service else [])],
+        children=[
+            *children,
+            *namesakes,
+            *([service] if service else []),
+            *await _of_provider(cluster, resource, children),
+        ],
         pods=pods,
         endpoints=endpoints,
+        router_answers=await router_agents.ask(reader, namespace, routers),
+        served={kind: await cluster.served_version(kind) for kind in _kinds_to_find(resource)},
     )
     return await _measured(measurer, observed, now)
+
+
+def _kinds_to_find(resource: Resource) -> list[str]:
+    """Kinds of which the chosen provider has to know whether and how the cluster serves them."""
+    return [kind for kind, _ in providers.names(resource) if kind not in _LISTED]
+
+
+async def _of_provider(
+    cluster: Cluster, resource: Resource, children: Iterable[Body]
+) -> list[Body]:
+    """What is not listed with the other children: few resources have any of it."""
+    traffic = resource.spec.traffic.provider if resource.spec else "Service"
+    left = any(naming.revision_of(resource.name, child) == "router" for child in children)
+    services = any(
+        child["kind"] == "Service" and revisions.is_id(naming.revision_of(resource.name, child))
+        for child in children
+    )
+    wanted = [(providers.BUDGET, router_objects.router_name(resource))] * (
+        traffic == "Router" or left
+    )
+    wanted += [("HTTPRoute", resource.name)] * gateway_api.must_be_read(traffic, services)
+    found = []
+    for kind, name in wanted:
+        if await cluster.served_version(kind):
+            found.append(await cluster.get(kind, resource.namespace, name))
+    return [body for body in found if body is not None]
 
 
 async def _measured(measurer: Measurer, observed: Observed, now: datetime) -> Observed:
@@ -98,6 +137,8 @@ def assemble(
     pods: Iterable[Body],
     endpoints: Body | None,
     probe_answers: Mapping[str, str] | None = None,
+    router_answers: Mapping[str, RouterAnswer] | None = None,
+    served: Mapping[str, str | None] | None = None,
 ) -> Observed:
     """Sorts what was read into one observation. Pure."""
     kinds: dict[str, list[Body]] = defaultdict(list)
@@ -125,9 +166,18 @@ def assemble(
         pods=_by_revision(pods),
         service=next((body for body in beside if _is_endpoint(body, resource.name)), None),
         revision_services=services,
+        http_route=next(iter(kinds["HTTPRoute"]), None),
+        gateway_api=(served or {}).get("HTTPRoute"),
+        budget_api=(served or {}).get(providers.BUDGET),
+        router_pods=tuple(pod for pod in pods if providers.is_router(resource, pod)),
+        router_answers=router_answers or {},
         others={
             (body["kind"], body["metadata"]["name"]): body
-            for body in [*others, *services.values(), *kinds["ConfigMap"]]
+            for body in [
+                *others,
+                *services.values(),
+                *(body for kind in _BESIDE for body in kinds[kind]),
+            ]
         },
         endpoint_pods=_endpoint_pods(endpoints),
         probe_answers=probe_answers or {},
@@ -246,6 +296,9 @@ async def _namesakes(
     ]
     if resource.spec and resource.spec.strategy.type in ("BlueGreen", "Shadow"):
         taken += side_services.names(resource.name)
+    taken += [key for key in providers.names(resource) if key[0] in _LISTED]
+    if resource.spec and resource.spec.traffic.provider != "Service":
+        taken += [("Service", naming.revision_child(resource.name, r)) for r in sorted(wanted)]
     found = [
         await cluster.get(kind, resource.namespace, name)
         for kind, name in taken

@@ -12,6 +12,7 @@ from model_operator.apply import ChildRefused, apply
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.events import EventEmitter
 from model_operator.clients.measuring import Measurer
+from model_operator.clients.pods import PodReader
 from model_operator.clients.registry import Registry
 from model_operator.decide import decide
 from model_operator.observe import observe
@@ -28,6 +29,7 @@ class Reconciler:
     cluster: Cluster
     registry: Registry
     measurer: Measurer
+    reader: PodReader
     emitter: EventEmitter
     defaults: Defaults
     clock: Callable[[], datetime]
@@ -38,6 +40,7 @@ class Reconciler:
             self.cluster,
             self.registry,
             self.measurer,
+            self.reader,
             self.defaults,
             namespace,
             name,

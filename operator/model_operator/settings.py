@@ -34,6 +34,9 @@ class Settings(BaseModel):
     server_image: str = Field(min_length=1)
     """Image of the model server for revisions whose spec names none."""
 
+    router_image: str | None = None
+    """Image of the router (spec.traffic.provider Router) for routers whose spec names none."""
+
     tracking_uri: str | None = None
     """The MLflow server, for the operator and for the containers that fetch models."""
 

@@ -47,8 +47,10 @@ USED = {
     "controllerrevisions": {"get", "list", "watch", "create", "patch", "delete"},
     "deployments/scale": {"patch"},
     "services": {"get", "list", "watch", "create", "patch", "delete"},
+    "configmaps": {"get", "list", "watch", "create", "patch", "delete"},
+    "poddisruptionbudgets": {"get", "list", "watch", "create", "patch", "delete"},
     "httproutes": {"get", "list", "watch", "create", "patch", "delete"},
-    "pods": {"list", "watch"},
+    "pods": {"list", "watch", "patch"},
     "endpoints": {"get", "list", "watch"},
     "events": {"create", "list"},
 }

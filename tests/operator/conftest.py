@@ -22,7 +22,7 @@ from tests.fault.invariants import Invariants
 from tests.fault.proxy import Proxy
 from tests.operator.builders import make_model_deployment
 from tests.operator.pod_player import PodPlayer
-from tests.operator.reconciling import make_reconciler
+from tests.operator.reconciling import reconciling
 from tests.operator.world import World
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
@@ -95,8 +95,9 @@ async def operator_cluster(admin: Admin, tmp_path: Path) -> AsyncIterator[Cluste
 
 
 @pytest.fixture
-def reconciler(operator_cluster: Cluster) -> Reconciler:
-    return make_reconciler(operator_cluster)
+async def reconciler(operator_cluster: Cluster) -> AsyncIterator[Reconciler]:
+    async with reconciling(operator_cluster) as reconciler:
+        yield reconciler
 
 
 @pytest.fixture

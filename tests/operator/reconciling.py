@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,15 +35,29 @@ class ShelfRegistry:
         return ResolvedModel(source.uri, version, source.sha256 or digest_of(version))
 
 
-def make_reconciler(cluster: Cluster) -> Reconciler:
-    return Reconciler(
-        cluster=cluster,
-        registry=ShelfRegistry(),
-        measurer=Measurer(DirectPodReader(), Prometheus(None)),
-        emitter=ClusterEvents(cluster),
-        defaults=Defaults(server_image="example/server:1", tracking_uri="http://mlflow:5000"),
-        clock=lambda: datetime.now(UTC),
-    )
+@contextlib.asynccontextmanager
+async def reconciling(cluster: Cluster) -> AsyncIterator[Reconciler]:
+    async with contextlib.aclosing(Closing()) as readers:
+        yield Reconciler(
+            cluster=cluster,
+            registry=ShelfRegistry(),
+            measurer=Measurer(readers.pods, readers.prometheus),
+            reader=readers.pods,
+            emitter=ClusterEvents(cluster),
+            defaults=Defaults(server_image="example/server:1", tracking_uri="http://mlflow:5000"),
+            clock=lambda: datetime.now(UTC),
+        )
+
+
+class Closing:
+    """What reads pods, to be closed together."""
+
+    def __init__(self) -> None:
+        self.pods, self.prometheus = DirectPodReader(), Prometheus(None)
+
+    async def aclose(self) -> None:
+        await self.pods.close()
+        await self.prometheus.close()
 
 
 def manifest(namespace: str, **spec: Any) -> dict[str, Any]:

@@ -103,8 +103,8 @@ def test_when_one_task_fails_the_process_ends_with_status_1_and_says_why(
     for name, value in settings.items():
         monkeypatch.setenv(f"CV_FACTORY_{name}", value)
     # The client reads KUBECONFIG when it is imported.
-    connect = functools.partial(cluster_client.connect, str(kubeconfig))
-    monkeypatch.setattr(cluster_client, "connect", connect)
+    log_in = functools.partial(cluster_client.log_in, str(kubeconfig))
+    monkeypatch.setattr(cluster_client, "log_in", log_in)
     monkeypatch.setattr(sys, "argv", ["model-operator"])
     monkeypatch.setattr(main_module.logs, "configure", lambda level: None)
     monkeypatch.setattr(main_module.prometheus_client, "disable_created_metrics", lambda: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime
 
@@ -35,8 +36,12 @@ async def test_what_went_with_its_resource_is_not_taken_for_lost():
 
     registry = MlflowRegistry(Settings(server_image="example/server:1"))
     defaults = Defaults(server_image="example/server:1", tracking_uri=None)
-    async with cluster_of(answer) as cluster:
+    async with cluster_of(answer) as cluster, contextlib.AsyncExitStack() as stack:
         now = datetime.now(UTC)
-        measurer = Measurer(DirectPodReader(), Prometheus(None))
-        found = await observe(cluster, registry, measurer, defaults, "vision", "cats-dogs", now)
+        reader = DirectPodReader()
+        stack.push_async_callback(reader.close)
+        measurer = Measurer(reader, Prometheus(None))
+        found = await observe(
+            cluster, registry, measurer, reader, defaults, "vision", "cats-dogs", now
+        )
         assert found is None

@@ -108,7 +108,12 @@ async def log_in(kubeconfig: str | None = None) -> client.Configuration:
 
 async def connect(kubeconfig: str | None = None, observe: CallObserver | None = None) -> Cluster:
     """A connection pool, logged in."""
-    return Cluster(client.ApiClient(await log_in(kubeconfig)), observe)
+    return logged_in(await log_in(kubeconfig), observe)
+
+
+def logged_in(configuration: client.Configuration, observe: CallObserver | None = None) -> Cluster:
+    """A connection pool of somebody who is logged in already."""
+    return Cluster(client.ApiClient(configuration), observe)
 
 
 async def bearer_token(configuration: client.Configuration) -> str | None:

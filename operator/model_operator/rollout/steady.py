@@ -79,7 +79,7 @@ def serve_on(view: View, index: int = RETIRING_STEP) -> Step:
     elif size.available < view.replicas or size.desired != view.replicas:
         state, words = State.SCALING, f"has {ready}" + because(view.trouble)
     elif view.replicas and not view.serving_confirmed:
-        state, words = State.SCALING, f"has {ready}; its endpoint does not list them all yet"
+        state, words = State.SCALING, f"has {ready}; {_unconfirmed(view)}"
     else:
         state, words = State.COMPLETE, _serves(view) + (f" with {ready}" if view.replicas else "")
     return Step(
@@ -290,6 +290,10 @@ def _retiring(view: View, retirement: Retirement) -> str | None:
     switched = view.serving != view.recorded_stable
     last = view.recorded_stable if switched else view.retiring
     return last if last in retirement.kept else None
+
+
+def _unconfirmed(view: View) -> str:
+    return view.unconfirmed or "its endpoint does not list them all yet"
 
 
 def _serves(view: View) -> str:

@@ -77,6 +77,8 @@ class View:
     """What the data plane was told last."""
     serving_confirmed: bool = False
     """The whole data plane has taken that route over, and lists exactly the ready pods."""
+    unconfirmed: str = ""
+    """Why not, where that is known."""
     exact: bool = False
     """It can give any percent; otherwise the ratio of ready pods decides."""
     cannot_divide: str = ""

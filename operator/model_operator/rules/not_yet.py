@@ -45,8 +45,6 @@ def _scheme_absent(scheme: str) -> Rule:
 
 NOT_YET = (
     _absent("spec", "autoscaling"),
-    _not_chosen("spec.traffic", "provider", "Router", "Service"),
-    _not_chosen("spec.traffic", "provider", "GatewayAPI", "Service"),
     _not_chosen("spec.model", "updatePolicy", "FollowAlias", "Pinned"),
     _absent("spec.model", "requiredTags"),
     Rule(

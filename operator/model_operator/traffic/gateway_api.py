@@ -100,11 +100,11 @@ class GatewayApi:
         )
 
 
-def must_be_read(provider: str, observed_services: Mapping[str, Any]) -> bool:
+def must_be_read(provider: str, services: bool) -> bool:  # noqa: FBT001 - one fact of two
     """Whether there may be an HTTPRoute: the spec asks for one, or Services of one revision each
     are left of the time when it did. They go after the HTTPRoute, so none is forgotten.
     """
-    return provider == "GatewayAPI" or bool(observed_services)
+    return provider == "GatewayAPI" or services
 
 
 def obstacle(observed: Observed) -> Verdict | None:

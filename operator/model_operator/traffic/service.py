@@ -31,9 +31,9 @@ class ServiceProvider:
     exact = False
 
     def objects(self, observed: Observed, route: Route) -> Sequence[Body]:
-        """The endpoint alone."""
+        """The endpoint alone. It gives stable everything while it cannot divide."""
         resource = observed.resource
-        if route.weight:
+        if route.weight and not self.cannot_divide(observed, route):
             return [endpoint(observed, naming.server_selector(resource.name), _as_text(route))]
         return [endpoint(observed, naming.pod_selector(resource.name, route.stable))]
 

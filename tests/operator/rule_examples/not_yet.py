@@ -8,10 +8,8 @@ from __future__ import annotations
 from tests.operator.rule_examples.examples import Examples
 from tests.operator.rule_examples.resources import (
     PLAIN,
-    gateway,
     model,
     resource,
-    traffic,
 )
 
 NOT_YET = (
@@ -21,13 +19,6 @@ NOT_YET = (
         (PLAIN,),
         (resource(autoscaling={"maxReplicas": 3}),),
     ),
-    Examples(
-        "spec.traffic",
-        "provider Router is not supported",
-        (PLAIN, traffic(provider="Service")),
-        (traffic(provider="Router"),),
-    ),
-    Examples("spec.traffic", "provider GatewayAPI is not supported", (PLAIN,), (gateway(),)),
     Examples(
         "spec.model",
         "FollowAlias is not supported",
