@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from model_operator.clients import exposition
@@ -69,3 +72,11 @@ def test_requests_without_an_answer_are_told_by_how_long_they_wait(metrics: Metr
 def test_a_process_says_when_it_began_so_that_a_restart_shows(metrics: Metrics):
     metrics.requests.labels("POST", "/predict", "200").inc(0)
     assert exposition.parse(metrics.text()).started_at
+
+
+def test_the_manual_of_the_analysis_lists_the_edges_and_waits_that_there_are():
+    page = Path("docs/analysis.md").read_text()
+    (edges,) = re.findall(r"in milliseconds: ([0-9., \n]+)\.\n", page)
+    assert [float(edge) / 1000 for edge in edges.split(",")] == pytest.approx(DURATION_BUCKETS)
+    (waits,) = re.findall(r"rounded up to ([0-9., \n]+) s\)", page)
+    assert [float(seconds) for seconds in waits.split(",")] == list(OVERDUE_SECONDS)

@@ -30,7 +30,10 @@ class MetricsPod:
     overdue: int = 0
     agreed: int = 0
     differed: int = 0
+    seconds: float = 0.05
+    """How long each request took."""
     classes: tuple[str, ...] = ("cat", "dog")
+    """It only ever predicts the first."""
     answer: Callable[[], Awaitable[web.StreamResponse]] | None = None
     """Instead of its metrics."""
     reads: int = field(default=0, init=False)
@@ -44,12 +47,15 @@ class MetricsPod:
                 f'http_requests_total{{revision="r",{path},status="503"}} {self.errors}',
                 'http_requests_total{method="GET",path="/ready",status="503"} 4711',
                 *(
-                    f'http_request_duration_seconds_bucket{{{path},le="{edge}"}} {self.requests}'
+                    f'http_request_duration_seconds_bucket{{{path},le="{edge}"}} '
+                    f"{self.requests if self.seconds <= float(edge) else 0}"
                     for edge in EDGES
                 ),
-                f'predictions_overdue{{seconds="1"}} {self.overdue}',
-                *(f'prediction_class_total{{class="{name}"}} 0' for name in self.classes),
-                f'prediction_class_total{{class="cat"}} {good}',
+                *(f'predictions_overdue{{seconds="{s}"}} {self.overdue}' for s in ("1", "3")),
+                *(
+                    f'prediction_class_total{{class="{name}"}} {good * (name == self.classes[0])}'
+                    for name in self.classes
+                ),
                 f'shadow_predictions_total{{class="cat",agreement="agree"}} {self.agreed}',
                 f'shadow_predictions_total{{class="cat",agreement="differ"}} {self.differed}',
                 f"process_start_time_seconds {self.started_at}",

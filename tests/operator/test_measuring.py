@@ -138,7 +138,7 @@ async def test_what_came_between_two_readings_is_counted_over_all_pods(rollout: 
     assert (canary.window.requests, canary.window.errors) == (42, 2)
     assert (stable.window.requests, stable.window.errors) == (0, 0)
     assert canary.window.durations[0.1] == 42
-    assert canary.overdue == {1.0: 3}
+    assert canary.overdue == {1.0: 3, 3.0: 3}
     assert canary.classes == {"cat", "dog"}
     assert (canary.pods, stable.pods) == (2, 2)
     assert (measurement.since, measurement.until) == (BEGAN, BEGAN + INTERVAL)
