@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from model_operator import reasons
+from model_operator.cli.arguments import PROGRAM
+from model_operator.cli.outcome import condition
 from model_operator.cli.preview import step_in_words
 from model_operator.timestamps import parse_time
 
@@ -36,17 +39,19 @@ def step(body: Body) -> str:
     if index is None:
         return ""
     strategy = body.get("spec", {}).get("strategy") or {}
-    words = _words(strategy)
+    if strategy.get("type") == "Canary":
+        return _canary_step((strategy.get("canary") or {}).get("steps") or (), index)
+    words = _STEPS.get(strategy.get("type", "Standard"), ())
     what = f": {words[index]}" if index < len(words) else ""
     return f"step {index + 1} of {max(len(words), index + 1)}{what}"
 
 
-def _words(strategy: Body) -> tuple[str, ...]:
-    if strategy.get("type") == "Canary":
-        steps = (strategy.get("canary") or {}).get("steps") or ()
-        last = ("every new pod starts", "the old revision is kept for a while")
-        return (*(step_in_words(step) for step in steps), *last)
-    return _STEPS.get(strategy.get("type", "Standard"), ())
+def _canary_step(steps: Sequence[Body], index: int) -> str:
+    """The steps of the spec count; what follows them is told without a number."""
+    if index < len(steps):
+        return f"step {index + 1} of {len(steps)}: {step_in_words(steps[index])}"
+    last = "every new pod starts" if index == len(steps) else "the old revision is kept for a while"
+    return f"all {len(steps)} steps taken: {last}"
 
 
 def weight(entry: Body | None) -> str:
@@ -76,6 +81,8 @@ def progress(body: Body | None, message: str) -> str:
     canary = status.get("canary") or {}
     if entry := weights(body).get(canary.get("revision", "")):
         parts.append(weight(entry))
+    if condition(body, reasons.READY).get("reason") == reasons.AWAITING_PROMOTION:
+        message = f"{message} (`{PROGRAM} promote {parts[0]}`)"
     return f"{'  '.join(parts)}  {message}"
 
 

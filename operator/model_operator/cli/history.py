@@ -29,7 +29,7 @@ class Entry:
     sha256: str
     created: str
     role: str
-    """stable, canary, failed, or nothing."""
+    """stable, canary, retiring, failed, or nothing."""
 
 
 async def run(arguments: argparse.Namespace) -> Exit:
@@ -82,7 +82,9 @@ def role_of(revision: str, status: Body) -> str:
         if (status.get(role) or {}).get("revision") == revision:
             failed = status.get("failedRevision") == revision and role == "canary"
             return "failed" if failed else role
-    return "failed" if status.get("failedRevision") == revision else ""
+    if status.get("failedRevision") == revision:
+        return "failed"
+    return "retiring" if status.get("retiring") == revision else ""
 
 
 def table(entries: Sequence[Entry], now: datetime) -> list[str]:

@@ -110,7 +110,8 @@ def _revisions(snapshot: Snapshot, style: Style) -> Iterator[Node]:
         return
     others = {pod["metadata"].get("labels", {}).get(naming.REVISION_LABEL) for pod in snapshot.pods}
     for revision in sorted(other for other in others - named if other):
-        line = _fact("retired", revision, style).text
+        role = "retiring" if revision == status.get("retiring") else "other"
+        line = _fact(role, revision, style).text
         yield Node(line, list(_pods(snapshot, revision, style)))
 
 
@@ -155,6 +156,8 @@ def _metric(metric: Body, style: Style) -> str:
         parts.append(f"of {metric['samples']} requests")
     if metric.get("failures"):
         parts.append(f"failures in a row: {metric['failures']}")
+    if metric.get("message"):
+        parts.append(metric["message"])
     return f"{metric['name']:<18} {verdict}   {', '.join(parts)}"
 
 

@@ -36,6 +36,7 @@ def test_the_history_is_in_order_with_each_revisions_role_and_nobody_elses_recor
 def test_a_revision_that_has_failed_is_shown_as_failed_although_it_is_still_the_canary():
     assert history.role_of(NEW, statuses.rolled_back()["status"]) == "failed"
     assert history.role_of(OLD, statuses.rolled_back()["status"]) == "stable"
+    assert history.role_of(FIRST, {"retiring": FIRST}) == "retiring"
 
 
 def test_the_table_is_aligned_and_says_what_each_revision_was_made_of():

@@ -46,7 +46,7 @@ def test_a_canary_is_shown_whole():
     assert rest == [
         "├─ model      models:/cats-dogs/2: version 2",
         "├─ endpoint   http://cats-dogs.vision.svc",
-        "├─ strategy   Canary, step 2 of 6: wait 5m (for 1m12s)",
+        "├─ strategy   Canary, step 2 of 4: wait 5m (for 1m12s)",
         f"├─ stable     {OLD}   version 1   90% of the requests   3 ready",
         f"│  ├─ pod cats-dogs-{OLD}-a   ready",
         f"│  └─ pod cats-dogs-{OLD}-b   ready",
@@ -92,7 +92,19 @@ def test_a_pod_that_ends_and_one_of_a_revision_that_is_no_more_in_play_are_told_
         statuses.ready(), pod(NEW, "a", ready=True, terminating=True), pod(OLD, "b", ready=True)
     )
     assert f"│  └─ pod cats-dogs-{NEW}-a   ending" in lines
-    assert lines[-2:] == [f"└─ retired    {OLD}", f"   └─ pod cats-dogs-{OLD}-b   ready"]
+    assert lines[-2:] == [f"└─ other      {OLD}", f"   └─ pod cats-dogs-{OLD}-b   ready"]
+
+
+def test_a_revision_that_is_kept_for_a_while_after_the_switch_is_shown_as_retiring():
+    body = statuses.ready()
+    body["status"]["retiring"] = OLD
+    assert f"└─ retiring   {OLD}" in shown(body, pod(OLD, "a", ready=True))
+
+
+def test_a_rollout_that_waits_for_somebody_says_what_to_type():
+    body = statuses.canary(step=3)
+    body["status"]["conditions"] = [condition("Ready", "False", "AwaitingPromotion")]
+    assert describe.progress(body, "waiting").endswith("waiting (`kubectl md promote cats-dogs`)")
 
 
 def test_who_may_not_list_pods_is_told_so_and_sees_the_rest():
@@ -121,6 +133,10 @@ def test_a_spec_that_is_newer_than_status_is_told():
     [
         ({"name": "m", "verdict": "NoData"}, "NoData   no value"),
         (
+            {"name": "m", "verdict": "NoData", "message": "no pod answers"},
+            "no value, no pod answers",
+        ),
+        (
             {"name": "m", "verdict": "Fail", "value": 0.5, "failures": 2},
             "0.5, failures in a row: 2",
         ),
@@ -145,11 +161,11 @@ def test_colours_and_lines_of_a_tree_come_only_where_they_are_wanted():
 @pytest.mark.parametrize(
     ("strategy", "index", "words"),
     [
-        (statuses.CANARY, 0, "step 1 of 6: 10% of the requests to the new revision"),
-        (statuses.CANARY, 3, "step 4 of 6: wait until it is promoted"),
-        (statuses.CANARY, 4, "step 5 of 6: every new pod starts"),
-        (statuses.CANARY, 5, "step 6 of 6: the old revision is kept for a while"),
-        (statuses.CANARY, 9, "step 10 of 10"),
+        (statuses.CANARY, 0, "step 1 of 4: 10% of the requests to the new revision"),
+        (statuses.CANARY, 3, "step 4 of 4: wait until it is promoted"),
+        (statuses.CANARY, 4, "all 4 steps taken: every new pod starts"),
+        (statuses.CANARY, 5, "all 4 steps taken: the old revision is kept for a while"),
+        ({}, 9, "step 10 of 10"),
         ({"type": "BlueGreen"}, 1, "step 2 of 4: on the preview Service, until promoted"),
         ({"type": "Shadow"}, 1, "step 2 of 4: its predictions are compared"),
         ({"type": "Recreate"}, 0, "step 1 of 2: the old pods end"),
@@ -180,7 +196,7 @@ def test_times_are_told_by_their_age(since, words):
 
 def test_progress_is_one_line_with_the_step_and_what_is_confirmed():
     assert describe.progress(statuses.canary(actual=4), "waiting") == (
-        "cats-dogs  Progressing  step 2 of 6: wait 5m  10% asked, 4% confirmed  waiting"
+        "cats-dogs  Progressing  step 2 of 4: wait 5m  10% asked, 4% confirmed  waiting"
     )
     assert describe.progress(None, "the resource was deleted") == "the resource was deleted"
 
