@@ -31,7 +31,7 @@ PRINTER_COLUMNS: tuple[Schema, ...] = (
         "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
     },
     {"name": "Step", "type": "integer", "jsonPath": ".status.currentStepIndex"},
-    {"name": "Weight", "type": "string", "jsonPath": ".status.traffic[*].actualWeight"},
+    {"name": "Weight", "type": "string", "jsonPath": ".status.traffic[-1:].actualWeight"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Message", "type": "string", "jsonPath": ".status.message"},
     {"name": "Replicas", "type": "integer", "jsonPath": ".status.replicas", "priority": 1},

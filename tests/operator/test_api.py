@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from model_operator import actions, api, reasons
@@ -195,3 +197,16 @@ async def test_an_action_that_cannot_be_read_is_told_and_status_goes_on(
     assert resource is not None
     assert not resource["status"]["lastAction"]["accepted"]
     assert "cannot be read" in resource["status"]["lastAction"]["message"]
+
+
+def test_the_column_weight_shows_what_the_revision_that_is_introduced_gets(
+    kubectl: Kubectl, namespace: str
+):
+    kubectl("apply", "-f", "-", stdin=manifest(namespace))
+    shares = [("a", 75), ("b", 25)]
+    traffic = [{"revision": r, "weight": w, "actualWeight": w} for r, w in shares]
+    patch = json.dumps({"status": {"traffic": traffic}})
+    name = ("patch", "md", "cats-dogs", "-n", namespace, "--type=merge")
+    kubectl(*name, "--subresource=status", "-p", patch)
+    header, line = kubectl("get", "md", "-n", namespace).stdout.splitlines()
+    assert line[header.index("WEIGHT") :].split()[0] == "25"
