@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from model_operator import api, validation
-from model_operator.clients import measuring
 from model_operator.rollout.analysis import judge
 from tests.operator.builders import make_model_deployment
 from tests.operator.measured import (
@@ -54,4 +53,4 @@ def test_the_sentence_of_a_failure_is_the_one_that_is_written(page: str):
 
 
 def test_what_is_filled_into_a_query_is_in_the_page(page: str):
-    assert f"`{measuring.REVISION_PLACEHOLDER}`" in page
+    assert f"`{api.REVISION_PLACEHOLDER}`" in page

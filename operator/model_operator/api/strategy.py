@@ -13,6 +13,12 @@ CLASS_MISMATCH = "class-mismatch"
 LATENCY_PERCENTILES = {f"latency-p{percent}-ms": percent for percent in (50, 90, 95, 99)}
 BUILT_IN_METRICS = frozenset({ERROR_RATE, CLASS_MISMATCH, *LATENCY_PERCENTILES})
 """What an analysis can judge without a Prometheus query."""
+SHADOW_AGREEMENT = "shadow-agreement"
+"""What status.analysis calls the comparison of a shadow's predictions."""
+REVISION_PLACEHOLDER = "$(revision)"
+"""In a query: the revision that is asked about. Not in double braces: those are Helm's, which
+renders many a resource.
+"""
 
 
 class Pause(ApiType):

@@ -39,10 +39,6 @@ METRICS_PORT = 8000
 """Where a pod names no port `http`."""
 SILENT_AFTER = 2
 """Readings in a row that must fail before a pod counts as unreadable: one may hit a restart."""
-REVISION_PLACEHOLDER = "$(revision)"
-"""In a query: the revision that is asked about. Not in double braces: those are Helm's, which
-renders many a resource.
-"""
 MOST_RESOURCES = 2_000
 """Whose readings are kept; beyond that those that were asked about longest ago are forgotten."""
 
@@ -229,10 +225,10 @@ class Measurer:
     async def _ask_one(
         self, resource: Resource, revision: str, canary: str, query: str
     ) -> QueryResult:
-        if revision != canary and REVISION_PLACEHOLDER not in query:
-            return QueryResult(missing=f"the query does not say {REVISION_PLACEHOLDER}")
+        if revision != canary and api.REVISION_PLACEHOLDER not in query:
+            return QueryResult(missing=f"the query does not say {api.REVISION_PLACEHOLDER}")
         values = {
-            REVISION_PLACEHOLDER: revision,
+            api.REVISION_PLACEHOLDER: revision,
             "$(name)": resource.name,
             "$(namespace)": resource.namespace,
             "$(interval)": f"{interval_of(resource).total_seconds():.0f}s",

@@ -12,7 +12,7 @@ from model_operator import api, reasons
 from model_operator.measurement import Measurement
 from model_operator.rollout.view import Findings, Trouble
 
-METRIC = "shadow-agreement"
+METRIC = api.SHADOW_AGREEMENT
 """The name of the line in status.analysis."""
 
 

@@ -61,6 +61,7 @@ HOSTNAME_PATTERN = (
 )
 FIELD_NAME_PATTERN = "^[A-Za-z0-9_.-]+$"
 OPERATORS_LABELS = ("name", "instance", "managed-by")
+SHARES = (api.ERROR_RATE, api.CLASS_MISMATCH)
 A_DURATION = "must be a whole number above 0 and a unit, s, m or h, for example 30s, 5m or 1h"
 
 
@@ -90,8 +91,17 @@ def _mounts_are_of_volumes(server: Mapping[str, Any]) -> bool:
 
 def _is_share(metric: Mapping[str, Any]) -> bool:
     limits = [metric[limit] for limit in ("min", "max") if limit in metric]
-    own = metric["name"] == "error-rate" and "prometheus" not in metric
-    return not own or all(0 <= limit <= 1 for limit in limits)
+    return not _is_own(metric, *SHARES) or all(0 <= limit <= 1 for limit in limits)
+
+
+def _is_own(metric: Mapping[str, Any], *names: str) -> bool:
+    """Whether a metric is a built-in one of these, and not a query under its name."""
+    return metric["name"] in names and "prometheus" not in metric
+
+
+def _asks_about_both(metric: Mapping[str, Any]) -> bool:
+    compares = "prometheus" in metric and "maxRatioToStable" in metric
+    return not compares or api.REVISION_PLACEHOLDER in metric["prometheus"]["query"]
 
 
 IDENTITY = (
@@ -306,11 +316,33 @@ ANALYSIS = (
     ),
     Rule(
         "spec.analysis.metrics[]",
-        "self.name != 'error-rate' || has(self.prometheus) || "
+        f"!(self.name in [{_listed(SHARES)}]) || has(self.prometheus) || "
         "((!has(self.max) || (self.max >= 0.0 && self.max <= 1.0)) && "
         "(!has(self.min) || (self.min >= 0.0 && self.min <= 1.0)))",
-        "error-rate is a share from 0 to 1, not percent: 1 in 100 is 0.01",
+        f"{' and '.join(SHARES)} are shares from 0 to 1, not percent: 1 in 100 is 0.01",
         _is_share,
+    ),
+    Rule(
+        "spec.analysis.metrics[]",
+        f"self.name != '{api.CLASS_MISMATCH}' || has(self.prometheus) || "
+        "!has(self.maxRatioToStable)",
+        f"{api.CLASS_MISMATCH} compares with the stable revision already: give it max",
+        lambda metric: not _is_own(metric, api.CLASS_MISMATCH) or "maxRatioToStable" not in metric,
+    ),
+    Rule(
+        "spec.analysis.metrics[]",
+        "!has(self.prometheus) || !has(self.maxRatioToStable) || "
+        f"self.prometheus.query.contains('{api.REVISION_PLACEHOLDER}')",
+        "maxRatioToStable asks the query about the stable revision too: let it name the revision "
+        "by the placeholder that docs/analysis.md describes",
+        _asks_about_both,
+    ),
+    Rule(
+        "spec.analysis.metrics[]",
+        f"self.name != '{api.SHADOW_AGREEMENT}'",
+        f"{api.SHADOW_AGREEMENT} is what status calls the comparison of a shadow: choose another "
+        "name",
+        lambda metric: metric["name"] != api.SHADOW_AGREEMENT,
     ),
 )
 

@@ -156,7 +156,38 @@ ROLLOUT = (
             analysis({"name": "error-rate", "max": 5}),
             analysis({"name": "error-rate", "max": 1.01}),
             analysis({"name": "error-rate", "max": 0.5, "min": -0.1}),
+            analysis({"name": "class-mismatch", "max": 20}),
         ),
+    ),
+    Examples(
+        "spec.analysis.metrics[]",
+        "compares with the stable revision already",
+        (
+            analysis({"name": "class-mismatch", "max": 0.2}),
+            analysis({"name": "error-rate", "maxRatioToStable": 2}),
+        ),
+        (analysis({"name": "class-mismatch", "max": 0.2, "maxRatioToStable": 2}),),
+    ),
+    Examples(
+        "spec.analysis.metrics[]",
+        "about the stable revision too",
+        (
+            analysis({"name": "mine", "max": 1, "prometheus": PROMETHEUS}),
+            analysis(
+                {
+                    "name": "mine",
+                    "maxRatioToStable": 2,
+                    "prometheus": {"query": 'sum(x{revision="$(revision)"})'},
+                }
+            ),
+        ),
+        (analysis({"name": "mine", "maxRatioToStable": 2, "prometheus": PROMETHEUS}),),
+    ),
+    Examples(
+        "spec.analysis.metrics[]",
+        "choose another name",
+        (analysis({"name": "shadow", "max": 1, "prometheus": PROMETHEUS}),),
+        (analysis({"name": "shadow-agreement", "max": 1, "prometheus": PROMETHEUS}),),
     ),
     Examples(
         "spec.traffic",
