@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_operator import naming
@@ -225,6 +225,7 @@ parts = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=40)
 @given(parts, st.sampled_from([{}, statuses.CANARY, {"type": "Shadow"}]), st.booleans())
 def test_any_status_is_drawn_as_a_tree_with_one_line_per_node(status, strategy, unicode):
     body = resource(spec={"strategy": strategy}, **status)
