@@ -96,7 +96,7 @@ class Invariants:
         name = owner["metadata"]["name"]
         if request.verb == "delete":
             await self._deletion(request, name)
-        elif request.plural == "services":
+        elif request.plural == "services" and request.name == name:
             await self._selector(request, owner, live, body)
         elif request.plural == "deployments":
             await self._size(request, owner, live, body)
@@ -109,9 +109,13 @@ class Invariants:
         return next((md for md in known if md["metadata"]["uid"] in controllers), None)
 
     async def _deletion(self, request: Request, owner: str) -> None:
+        if request.plural == "services":
+            # Services beside the endpoint are the traffic providers' to take away.
+            if request.name == owner:
+                self._violated(request, "the endpoint is deleted")
+            return
         revision = request.name.removeprefix(f"{owner}-")
-        pods = await self._pods_of(request.namespace, owner, revision)
-        if request.plural == "services" or pods:
+        if pods := await self._pods_of(request.namespace, owner, revision):
             self._violated(request, f"deleted with {len(pods)} pods")
 
     async def _selector(self, request: Request, owner: Body, live: Body | None, body: Body) -> None:

@@ -170,6 +170,16 @@ async def test_nothing_that_has_pods_is_deleted(world: World):
     assert "deleted with 2 pods" in (await world.write("DELETE", target, {}))[0]
 
 
+async def test_the_endpoint_is_never_deleted_and_a_service_beside_it_may_be(world: World):
+    beside = world.path("/api/v1", "services", f"{NAME}-{OLD}")
+    body = world.service(OLD)
+    body["metadata"]["name"] = f"{NAME}-{OLD}"
+    await world.admin.apply(beside, body)
+    assert await world.write("DELETE", beside, {}) == []
+    endpoint = world.path("/api/v1", "services", NAME)
+    assert "the endpoint is deleted" in (await world.write("DELETE", endpoint, {}))[0]
+
+
 async def test_what_belongs_to_others_is_left_alone(world: World):
     target = world.path("/api/v1", "services", NAME)
     body = world.service(OLD, ours=False)
