@@ -20,18 +20,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dev.cluster.choice import choose
 from dev.cluster.errors import ClusterError
 from dev.images.errors import ImageError
-from dev.kube import CommandFailed, Kube, NotInTime
+from dev.kube import CommandFailed, NotInTime
 from dev.progress import duration, say, step
-from dev.stage import Stage, install_mlflow, install_operator
-from dev.test import prepare_e2e
-from tests.e2e.model import Registry, train_and_register
+from tests.e2e.model import Registry
 from tests.traffic.faulty_image import faulty_image
 from tests.traffic.operator import Operator
 from tests.traffic.proof import Proof, ProvesNothing, prove
 from tests.traffic.row import HEADER, Pace, Row, play
+from tests.traffic.stage import prepare
 from tests.traffic.workflows import WORKFLOWS
 
 REQUESTS = 300_000
@@ -39,6 +37,8 @@ LANES = 2
 SHARE = 0.45
 """Of the measured capacity, for all rows at the same time together: it must stay below half."""
 PROGRESS_SECONDS = 20.0
+ROUND_SECONDS = 70.0
+"""What a round usually takes."""
 CPU_MILLIS = 600
 """Of the node, for all loads together."""
 
@@ -73,19 +73,6 @@ def main() -> int:
         say(f"traffic: {error}", sys.stderr)
         return 1
     return conclude(rows)
-
-
-def prepare(folder: Path, *, as_is: bool) -> Registry:
-    """A cluster with this checkout's images, the operator and two registered models."""
-    if not as_is:
-        prepare_e2e()
-    kube = Kube(choose().kubeconfig)
-    with step("installing MLflow and the operator", 30):
-        stage = Stage(kube, install_mlflow(kube))
-        if not as_is:
-            install_operator(kube, stage.tracking_uri)
-    with step("training and registering two models", 60):
-        return train_and_register(stage, folder)
 
 
 def tell_proof(registry: Registry) -> Proof:
@@ -141,7 +128,9 @@ def tell(row: Row) -> None:
 
 def estimate(rows: Sequence[Row], pace: Pace, lanes: int) -> float:
     """Seconds for these rows."""
-    each = [max(pace.requests / pace.rate, 65 * row.workflow.rounds) + 40 for row in rows]
+    each = [
+        max(pace.requests / pace.rate, ROUND_SECONDS * row.workflow.rounds) + 40 for row in rows
+    ]
     return max(sum(each) / lanes, max(each, default=0))
 
 

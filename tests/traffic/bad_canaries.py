@@ -24,10 +24,10 @@ from dev.kube import CommandFailed, NotInTime, wait_until
 from dev.progress import say
 from dev.stage import LoadJob, make_namespace
 from tests.e2e.model import MODEL, Model, Registry
-from tests.traffic.__main__ import prepare
 from tests.traffic.faulty_image import faulty_image
 from tests.traffic.operator import Operator
 from tests.traffic.scene import Scene, Unexpected
+from tests.traffic.stage import prepare
 from tests.traffic.workflows import SERVER
 
 INTERVAL_SECONDS = 3
