@@ -6,7 +6,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,14 @@ class Pace:
     """The least number of them."""
     cpu: str
     """The load's share of the node's processors."""
+
+    def of(self, workflow: Workflow) -> Pace:
+        """For requests that cost the servers more; as many of them in as much time."""
+        return replace(
+            self,
+            rate=round(self.rate / workflow.work, 1),
+            requests=round(self.requests / workflow.work),
+        )
 
 
 def play(

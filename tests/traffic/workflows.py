@@ -75,6 +75,8 @@ class Workflow:
     """Beside `spec.model`; the first version goes live with it."""
     moments: Sequence[Moment] = ()
     """When the operator is killed, one in each round in turn; none: it is left alone."""
+    work: float = 1.0
+    """What a request costs the servers, as a multiple of one prediction: it gets less load."""
     faulty: bool = False
     """Needs the faulty server's image."""
 
@@ -244,7 +246,7 @@ def _rows() -> list[Workflow]:
         Workflow("canary-promoted", promoted, asked),
         Workflow("canary-aborted", aborted, strict, faulty=True),
         Workflow("blue-green", promoted, {**base, "strategy": BLUE_GREEN}),
-        Workflow("shadow", to_the_end, {**base, "strategy": SHADOW}),
+        Workflow("shadow", to_the_end, {**base, "strategy": SHADOW}, work=2.0),
         Workflow("rollback", rolled_back, {**base, "strategy": STANDARD}),
         Workflow("provider", provider_changed, {**base, "strategy": STANDARD}),
     ]
