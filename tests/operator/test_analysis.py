@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_operator import api, reasons
@@ -408,6 +408,7 @@ def analyses(draw: st.DrawFn) -> api.Analysis:
     )
 
 
+@settings(max_examples=50)
 @given(analyses(), st.lists(st.one_of(st.none(), measurements()), max_size=6))
 def test_whatever_is_measured_a_verdict_is_sound_and_fits_into_status(settings, measured):
     recorded: tuple[api.MetricStatus, ...] = ()
@@ -427,6 +428,7 @@ def test_whatever_is_measured_a_verdict_is_sound_and_fits_into_status(settings, 
         recorded = judgement.metrics
 
 
+@settings(max_examples=50)
 @given(analyses(), st.one_of(st.none(), measurements()))
 def test_nothing_passes_by_silence(settings, measurement):
     judgement = judged(settings, measurement)
@@ -440,6 +442,7 @@ def test_nothing_passes_by_silence(settings, measurement):
         assert canary.unreadable is None
 
 
+@settings(max_examples=50)
 @given(measurements())
 def test_a_revision_that_was_not_measured_has_no_data_whatever_else_was(measurement):
     judgement = judge(make_analysis(ERRORS, LATENCY), measurement, (), "another000", STABLE)
