@@ -130,11 +130,13 @@ def rolled_back(scene: Scene, _: int) -> None:
 
 
 def provider_changed(scene: Scene, _: int) -> None:
-    """Service to Router, a rollout there, and back to Service."""
+    """Service to Router, and back to Service."""
     version = scene.stable
-    for traffic in (ROUTER, SERVICE):
-        scene.apply(version, traffic=traffic)
-        scene.until_live(version)
+    scene.apply(version, traffic=ROUTER)
+    scene.until_live(version)
+    _routers(scene)
+    scene.apply(version, traffic=SERVICE)
+    scene.until_live(version)
 
 
 def provider_changed_in_the_middle(scene: Scene, _: int) -> None:
@@ -178,12 +180,21 @@ def router_pod_deleted(scene: Scene, _: int) -> None:
     version = scene.other
     scene.apply(version)
     scene.until_weight(version)
-    routers = [pod for pod in scene.model.pods() if not revision_of(pod)]
-    if not routers:
-        raise Unexpected("no pod of a router was found")
-    scene.delete_pod(routers[0])
+    scene.delete_pod(_routers(scene)[0])
     scene.promote()
     scene.until_live(version)
+
+
+def _routers(scene: Scene) -> list[Body]:
+    """The router's pods that do not end; raises Unexpected where there is none."""
+    pods = [
+        pod
+        for pod in scene.model.pods()
+        if not revision_of(pod) and "deletionTimestamp" not in pod["metadata"]
+    ]
+    if not pods:
+        raise Unexpected("no pod of a router was found")
+    return pods
 
 
 def stable_pod_deleted(scene: Scene, number: int) -> None:
