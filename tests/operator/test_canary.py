@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_operator import reasons
+from model_operator import naming, reasons
 from model_operator.rollout.canary import pods_for
 from tests.operator.builders import ModelDeploymentBuilder, crashed, make_model_deployment, waiting
 from tests.operator.world import World
@@ -324,3 +324,18 @@ def test_the_pods_of_a_canary_carry_its_weight_and_are_never_more_than_stable_ha
         assert pods * 100 >= weight * replicas
     else:
         assert pods == replicas or 100 * pods >= weight * (pods + replicas)
+
+
+@pytest.mark.parametrize("index", [1, 3])
+def test_a_canary_whose_requests_somebody_has_moved_away_gets_them_back(world: World, index: int):
+    in_step(world, index)
+    before = world.weights_by_version()
+    first = world.version_revision("1")
+    assert world.service
+    world.service["spec"]["selector"] = naming.pod_selector("cats-dogs", first)
+    world.service["metadata"].pop("annotations")
+    world.one_pass()
+    assert world.status["currentStepIndex"] == index - 1
+    passes(world)
+    assert world.weights_by_version() == before
+    assert world.status["currentStepIndex"] == index

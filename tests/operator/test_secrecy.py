@@ -35,7 +35,9 @@ NONSENSE = [
 CALLS: list[Callable[[Cluster], Awaitable[Any]]] = [
     lambda cluster: cluster.get("Pod", "v", "p"),
     lambda cluster: anext(cluster.watch("Pod", None, "", "1")),
-    lambda cluster: cluster.apply({"kind": "Pod", "metadata": {"name": "p", "namespace": "v"}}),
+    lambda cluster: cluster.apply(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "v"}}
+    ),
 ]
 
 

@@ -88,9 +88,10 @@ def _position(view: View, steps: Sequence[api.CanaryStep]) -> Position:
 
 
 def _at(view: View, steps: Sequence[api.CanaryStep], position: Position) -> Step:
-    """The step at a position, or the next one where that one is done."""
-    lost = view.weight_of(view.target) > 0 and not safety.may_keep_weight(view)
-    if lost:
+    """The step at a position, or the next one where that one is done. Where the target does not
+    have the weight any more that was reached before, the step that reached it is taken again.
+    """
+    if _has_lost_its_weight(view, steps, position):
         again = [i for i in range(position.index) if steps[i].set_weight is not None]
         position = Position(max(again, default=0), view.now)
     if position.index >= len(steps):
@@ -99,6 +100,12 @@ def _at(view: View, steps: Sequence[api.CanaryStep], position: Position) -> Step
     if step.pause is not None:
         return _pause(view, steps, position, step.pause)
     return _set_weight(view, steps, position)
+
+
+def _has_lost_its_weight(view: View, steps: Sequence[api.CanaryStep], position: Position) -> bool:
+    """None of its pods is left, or somebody else has moved the requests."""
+    given, reached = view.weight_of(view.target), weight_at(steps, position.index - 1)
+    return given < reached or (given > 0 and not safety.may_keep_weight(view))
 
 
 def _next(view: View, steps: Sequence[api.CanaryStep], position: Position) -> Step:

@@ -56,7 +56,7 @@ def serve_on(view: View, index: int = RETIRING_STEP) -> Step:
     retirement = retire_others(view, since)
     wanted = {view.target: view.replicas, **retirement.stopped}
     if retirement.kept:
-        kept = f"revision {view.target} {_serves(view)}; {_named(retirement.kept)} stays"
+        kept = f"revision {view.target} {_serves(view)}; {_named(retirement.kept)} kept"
         delay = f" for {view.scale_down_delay.total_seconds():.0f} s after the switch"
         if since and view.now >= since + view.scale_down_delay:
             delay = " until all its pods are ready and the endpoint lists them"
