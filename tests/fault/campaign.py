@@ -135,7 +135,11 @@ async def die(stage: Stage, trial: Trial, expected: Outcome, mutation: str | Non
     started = time.monotonic()
     for _ in range(ATTEMPTS):
         async with stage.scene(mutation) as scene:
-            mark = await prepare(scene, trial.workflow)
+            try:
+                mark = await prepare(scene, trial.workflow)
+            except NotWithin as late:
+                words = (f"stuck before anybody died: {late}", *scene.invariants.violations)
+                return Verdict(trial, words, seconds=time.monotonic() - started)
             death = Death(trial.at, trial.when, since=mark)
             scene.proxy.add(death)
             resurrection = asyncio.create_task(resurrect(scene, death))

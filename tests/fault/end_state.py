@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from model_operator.traffic.router import TOUCH_ANNOTATION
+from model_operator.traffic.side_services import MIRROR_ANNOTATION
 from tests.fault.admin import Admin
 
 Body = dict[str, Any]
@@ -20,9 +22,11 @@ _MASKED = frozenset(
     {
         *("uid", "resourceVersion", "selfLink", "time", "startTime"),
         *("creationTimestamp", "deletionTimestamp", "stepStartedAt", "timestamp"),
+        *("analysedAt", "pausedAt"),
         *("lastTransitionTime", "lastUpdateTime", "lastProbeTime", "lastHeartbeatTime"),
         *("podIP", "podIPs", "ip", "clusterIP", "clusterIPs", "nodePort", "addresses"),
         "endpoints.kubernetes.io/last-change-trigger-time",
+        *(TOUCH_ANNOTATION, MIRROR_ANNOTATION),
     }
 )
 _MASKED_KEYS = ('k:{"uid"', 'k:{"ip"')
@@ -50,10 +54,7 @@ async def kinds(admin: Admin) -> list[str]:
 async def end_state(admin: Admin, paths: list[str], namespace: str) -> dict[str, Body]:
     """Every object of the namespace by kind and masked name, masked."""
     lists = await asyncio.gather(*(admin.items(path.format(namespace)) for path in paths))
-    random = {namespace: "NAMESPACE"}
-    for body in (body for items in lists for body in items):
-        if prefix := body["metadata"].get("generateName"):
-            random[body["metadata"]["name"]] = f"{prefix}*"
+    random = _random_names(namespace, zip(paths, lists, strict=True))
     found: dict[str, list[Body]] = {}
     for path, items in zip(paths, lists, strict=True):
         for body in items:
@@ -68,6 +69,20 @@ async def end_state(admin: Admin, paths: list[str], namespace: str) -> dict[str,
         for identity, bodies in found.items()
         for number, body in enumerate(sorted(bodies, key=_as_text))
     }
+
+
+def _random_names(namespace: str, found: Iterable[tuple[str, list[Body]]]) -> dict[str, str]:
+    """What is called differently in each run, and what is said instead."""
+    random = {namespace: "NAMESPACE"}
+    for path, items in found:
+        for body in items:
+            name = body["metadata"]["name"]
+            if prefix := body["metadata"].get("generateName"):
+                random[name] = f"{prefix}*"
+            if path.endswith("/services"):
+                random[body["spec"]["clusterIP"]] = f"ADDRESS OF {name}"
+    # The longest first: one address may be the beginning of another.
+    return dict(sorted(random.items(), key=lambda item: -len(item[0])))
 
 
 def mask(value: Any, random: Mapping[str, str]) -> Any:

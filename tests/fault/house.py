@@ -21,6 +21,7 @@ from model_operator import crd
 from tests.fault import role
 from tests.fault.admin import Admin
 from tests.fault.mlflow_server import mlflow_server
+from tests.fault.pod_answers import PodAnswers
 from tests.fault.stage import Stage
 from tests.operator.pod_player import PodPlayer
 
@@ -40,7 +41,8 @@ class House:
         """A stage with so many scenes at a time."""
         async with Admin(self.kubeconfig) as admin, PodPlayer(admin) as player:
             free = asyncio.Semaphore(side_by_side)
-            yield Stage(admin, player, self.tracking_uri, self.folder, free)
+            answers = PodAnswers(admin, player.pod)
+            yield Stage(admin, player, answers, self.tracking_uri, self.folder, free)
 
 
 @contextlib.contextmanager

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from model_operator import api, naming
+from tests.fault import requests_go
 from tests.fault.admin import Admin
 from tests.fault.paths import Request
+from tests.fault.pod_answers import PodAnswers
 from tests.fault.record import is_status
+from tests.fault.requests_go import ROUTER_LABEL, Requests, Way
 
 Body = Mapping[str, Any]
 Key = tuple[str, str]
 RESOURCES = f"/apis/{api.API_VERSION}"
-CHILDREN = frozenset({"deployments", "services", "controllerrevisions"})
+CHILDREN = frozenset(
+    {"deployments", "services", "controllerrevisions", "configmaps", "poddisruptionbudgets"}
+)
+HURRYING = frozenset({f"{api.GROUP}/route-hash", f"{api.GROUP}/mirror"})
+"""Annotations of pods by which kubelets are told to look again."""
 FRESH_SECONDS = 2.0
 """A pod may have died since the operator saw it, but it must have looked this recently."""
 ROUNDING_SECONDS = 1.5
@@ -33,6 +40,8 @@ class Invariants:
     """One for each operator; remembers what the operator was told, and when the endpoint moved."""
 
     admin: Admin
+    agents: PodAnswers | None = None
+    """Knows what router pods hold; None where there are none."""
     violations: list[str] = field(default_factory=list)
     _resources: dict[Key, Body] = field(default_factory=dict)
     _pods: dict[str, tuple[float, list[Body]]] = field(default_factory=dict)
@@ -46,6 +55,8 @@ class Invariants:
         self._moving = None
         if request.plural == api.PLURAL:
             await self._resource(request, body or {})
+        elif request.plural == "pods":
+            self._hurry(request, body or {})
         elif request.plural in CHILDREN:
             # A JSON patch is a list, and says nothing of sizes or selectors.
             await self._child(request, body if isinstance(body, dict) else {})
@@ -57,7 +68,7 @@ class Invariants:
         elif request.verb == "list" and request.plural == "pods" and not request.everywhere:
             items = json.loads(content).get("items") or []
             self._pods[request.namespace] = (time.monotonic(), items)
-        elif request.plural == "services" and request.writes and self._moving:
+        elif request.plural in ("services", "configmaps") and request.writes and self._moving:
             self._left[self._moving] = time.monotonic()
 
     def _violated(self, request: Request, words: str) -> None:
@@ -83,6 +94,17 @@ class Invariants:
         weights = [part["weight"] for part in status.get("traffic") or ()]
         if weights and sum(weights) != 100:
             self._violated(request, f"the weights {weights} do not sum to 100")
+        told = [part.get("actualWeight") for part in status.get("traffic") or ()]
+        actual = [weight for weight in told if weight is not None]
+        if actual and sum(actual) != 100:
+            self._violated(request, f"the actual weights {actual} do not sum to 100")
+
+    def _hurry(self, request: Request, body: Body) -> None:
+        """Pods are told to look again, and nothing else is done to them."""
+        metadata = body.get("metadata") or {}
+        others = {*body, *metadata} - {"metadata", "annotations", "uid", "apiVersion", "kind"}
+        if request.verb != "patch" or others or not set(metadata["annotations"]) <= HURRYING:
+            self._violated(request, f"a pod is changed: {json.dumps(body)}")
 
     # --- children ----------------------------------------------------------------------------
 
@@ -96,9 +118,9 @@ class Invariants:
         name = owner["metadata"]["name"]
         if request.verb == "delete":
             await self._deletion(request, name)
-        elif request.plural == "services" and request.name == name:
-            await self._selector(request, owner, live, body)
-        elif request.plural == "deployments":
+        elif request.name == {"services": name, "configmaps": f"{name}-router"}.get(request.plural):
+            await self._division(request, owner, body)
+        elif request.plural == "deployments" and request.name != f"{name}-router":
             await self._size(request, owner, live, body)
 
     def _owner(self, body: Body) -> Body | None:
@@ -109,32 +131,101 @@ class Invariants:
         return next((md for md in known if md["metadata"]["uid"] in controllers), None)
 
     async def _deletion(self, request: Request, owner: str) -> None:
-        if request.plural == "services":
-            # Services beside the endpoint are the traffic providers' to take away.
-            if request.name == owner:
-                self._violated(request, "the endpoint is deleted")
-            return
-        revision = request.name.removeprefix(f"{owner}-")
-        if pods := await self._pods_of(request.namespace, owner, revision):
+        """Nothing goes that a request is sent by or to."""
+        namespace, revision = request.namespace, request.name.removeprefix(f"{owner}-")
+        if (request.plural, request.name) == ("services", owner):
+            self._violated(request, "the endpoint is deleted")
+        elif revision == "router":
+            await self._deletion_of_router(request, owner)
+        elif request.plural == "services":
+            if await self._routed_to(namespace, owner, revision):
+                self._violated(request, "deleted while a router sends requests to it")
+        elif pods := await self._pods_of(namespace, owner, revision):
             self._violated(request, f"deleted with {len(pods)} pods")
 
-    async def _selector(self, request: Request, owner: Body, live: Body | None, body: Body) -> None:
-        """The endpoint moves only to a revision that can take all requests over."""
-        name, spec = owner["metadata"]["name"], owner["spec"]
-        before, after = _selected(live), _selected(body)
+    async def _deletion_of_router(self, request: Request, owner: str) -> None:
+        namespace = request.namespace
+        routers = await self._routers(namespace, owner)
+        requests = await self._requests(namespace, owner)
+        if requests and requests.way is Way.ROUTER:
+            self._violated(request, "deleted while the endpoint names the router")
+        elif listed := await self._listed(namespace, owner, routers):
+            self._violated(request, f"deleted while the endpoint lists {listed} router pods")
+        elif request.plural == "configmaps" and routers:
+            self._violated(request, f"deleted while there are {len(routers)} router pods")
+
+    async def _division(self, request: Request, owner: Body, body: Body) -> None:
+        """The endpoint, or what the router follows: who gets requests, and how many."""
+        name = owner["metadata"]["name"]
+        before = await self._requests(request.namespace, name)
+        after = await self._requests(request.namespace, name, **{request.plural: body})
         if after is None or after == before:
             return
-        if before is not None:
-            self._moving = (request.namespace, name, before)
-        ready = await self._ready(request.namespace, name, after)
+        if after.way is Way.ROUTER and (before is None or before.way is not Way.ROUTER):
+            await self._to_the_router(request, name)
+        if before is None or before.stable != after.stable:
+            await self._commit(request, owner, before, after)
+        else:
+            await self._weight(request, name, before, after)
+        if after.way is Way.RATIO:
+            await self._third_revision(request, name, after)
+
+    async def _to_the_router(self, request: Request, name: str) -> None:
+        """Clients are sent to the router only when all its pods are ready."""
+        path = f"/apis/apps/v1/namespaces/{request.namespace}/deployments/{name}-router"
+        router = await self.admin.get(path)
+        wanted = router["spec"]["replicas"] if router else 1
+        routers = await self._routers(request.namespace, name)
+        ready = sum(map(_is_ready, routers))
+        if ready < wanted:
+            words = f"the endpoint moves to the router with {ready} ready pods of {wanted}"
+            self._violated(request, words)
+
+    async def _commit(
+        self, request: Request, owner: Body, before: Requests | None, after: Requests
+    ) -> None:
+        """The endpoint moves only to a revision that can take all requests over."""
+        namespace, name, spec = request.namespace, owner["metadata"]["name"], owner["spec"]
+        _, ready = await self._ready(namespace, name, after.stable)
         needed = max(1, spec.get("replicas", 1))
         if before is not None:
-            serving = await self._pods_of(request.namespace, name, before)
+            self._moving = (namespace, name, before.stable)
+            serving = await self._pods_of(namespace, name, before.stable)
             needed = max(needed, sum(map(_is_ready, serving)))
         if spec.get("replicas") == 0:
             needed = 0
         if ready < needed:
-            words = f"the endpoint moves to {after} with {ready} ready pods of {needed}"
+            words = f"the endpoint moves to {after.stable} with {ready} ready pods of {needed}"
+            self._violated(request, words)
+        if after.weight and before is not None:
+            self._violated(request, f"another stable revision, and divided: {after}")
+
+    async def _weight(self, request: Request, name: str, before: Requests, after: Requests) -> None:
+        """A weight is raised beside ready pods of both, and never lowered to give the requests to
+        nobody.
+        """
+        for revision in filter(None, (before.canary, after.canary)):
+            rise = after.weight_of(revision) - before.weight_of(revision)
+            certain, possible = await self._ready(request.namespace, name, revision)
+            _, stable = await self._ready(request.namespace, name, after.stable)
+            if rise > 0 and not (possible and stable):
+                words = f"raised beside {stable} and {possible} ready pods: {after}"
+                self._violated(request, words)
+            if rise < 0 and certain and not stable:
+                self._violated(request, f"taken from {certain} ready pods, given to none: {after}")
+
+    async def _third_revision(self, request: Request, name: str, after: Requests) -> None:
+        """A selector of all model servers reaches those of every revision."""
+        pods = await self._pods_of(request.namespace, name)
+        others = [
+            pod
+            for pod in pods
+            if pod["metadata"]["labels"].get(naming.REVISION_LABEL, after.stable)
+            not in (after.stable, after.canary)
+            and "deletionTimestamp" not in pod["metadata"]
+        ]
+        if others:
+            words = f"divided by pods beside {len(others)} of another revision: {after}"
             self._violated(request, words)
 
     async def _size(self, request: Request, owner: Body, live: Body | None, body: Body) -> None:
@@ -145,6 +236,17 @@ class Invariants:
             await self._scale_down(request, owner, wanted)
         elif wanted > present and _recreates(owner["spec"]):
             await self._alone(request, owner["metadata"]["name"])
+        elif wanted > present:
+            await self._reached_at_once(request, owner["metadata"]["name"])
+
+    async def _reached_at_once(self, request: Request, name: str) -> None:
+        """No third revision starts under a selector that would reach it."""
+        requests = await self._requests(request.namespace, name)
+        revision = request.name.removeprefix(f"{name}-")
+        if requests is None or requests.way is not Way.RATIO:
+            return
+        if revision not in (requests.stable, requests.canary):
+            self._violated(request, f"started while requests are divided by pods: {requests}")
 
     async def _alone(self, request: Request, owner: str) -> None:
         """With strategy Recreate, nothing starts beside the pods of another revision."""
@@ -161,17 +263,25 @@ class Invariants:
             return
         namespace = request.namespace
         revision = request.name.removeprefix(f"{name}-")
-        endpoint = await self.admin.get(f"/api/v1/namespaces/{namespace}/services/{name}")
-        if _selected(endpoint) == revision:
+        requests = await self._requests(namespace, name)
+        weight = requests.weight_of(revision) if requests else 0
+        if requests and requests.stable == revision:
             if wanted < spec.get("replicas", 1):
                 self._violated(request, f"what serves is scaled to {wanted} pods")
+            return
+        if weight:
+            if not wanted:
+                self._violated(request, f"stopped with {weight}% of the requests")
             return
         delay = spec.get("strategy", {}).get("scaleDownDelaySeconds", 30) - ROUNDING_SECONDS
         since = time.monotonic() - self._left.get((namespace, name, revision), -1e9)
         if since < delay:
             self._violated(request, f"stopped {since:.1f} s after the endpoint left it")
-        if listed := await self._listed(namespace, name, revision):
+        pods = await self._pods_of(namespace, name, revision)
+        if listed := await self._listed(namespace, name, pods):
             self._violated(request, f"stopped while the endpoint lists {listed} of its pods")
+        if await self._routed_to(namespace, name, revision):
+            self._violated(request, "stopped while a router sends requests to it")
 
     # --- the world ---------------------------------------------------------------------------
 
@@ -180,25 +290,54 @@ class Invariants:
         selector = naming.as_selector(labels)
         return list(await self.admin.items(f"/api/v1/namespaces/{namespace}/pods", selector))
 
-    async def _ready(self, namespace: str, owner: str, revision: str) -> int:
-        """Ready pods now, or, if that is more, when the operator looked a moment ago."""
+    async def _routers(self, namespace: str, owner: str) -> list[Body]:
+        selector = naming.as_selector({naming.OWNER_LABEL: owner, **dict([ROUTER_LABEL])})
+        return list(await self.admin.items(f"/api/v1/namespaces/{namespace}/pods", selector))
+
+    async def _requests(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        services: Body | None = None,
+        configmaps: Body | None = None,
+    ) -> Requests | None:
+        """Where requests go; with a body that is about to be written, where they will."""
+        core = f"/api/v1/namespaces/{namespace}"
+        service = services or await self.admin.get(f"{core}/services/{name}")
+        followed = configmaps or await self.admin.get(f"{core}/configmaps/{name}-router")
+        return requests_go.read(service, followed)
+
+    async def _routed_to(self, namespace: str, owner: str, revision: str) -> bool:
+        """Whether a router pod that clients reach sends requests to a revision."""
+        routers = await self._routers(namespace, owner)
+        if self.agents is None or not await self._listed(namespace, owner, routers):
+            return False
+        held = [await self.agents.held(dict(pod)) for pod in routers if _is_ready(pod)]
+        followed = [requests_go.of_document(Way.ROUTER, text) for text in held]
+        return any(requests and requests.weight_of(revision) for requests in followed)
+
+    async def _ready(self, namespace: str, owner: str, revision: str) -> tuple[int, int]:
+        """The least and the most ready pods that the operator may have seen: those that are so
+        now, and those that were when it looked a moment ago.
+        """
         now = sum(map(_is_ready, await self._pods_of(namespace, owner, revision)))
         at, shown = self._pods.get(namespace, (0.0, []))
         if time.monotonic() - at > FRESH_SECONDS:
-            return now
+            return now, now
         wanted = naming.pod_selector(owner, revision).items()
         mine = [pod for pod in shown if wanted <= pod["metadata"]["labels"].items()]
-        return max(now, sum(map(_is_ready, mine)))
+        seen = sum(map(_is_ready, mine))
+        return min(now, seen), max(now, seen)
 
-    async def _listed(self, namespace: str, owner: str, revision: str) -> int:
-        """How many pods of a revision get requests of the endpoint."""
+    async def _listed(self, namespace: str, owner: str, pods: Iterable[Body]) -> int:
+        """How many of the pods get requests of the endpoint."""
         found = await self.admin.get(f"/api/v1/namespaces/{namespace}/endpoints/{owner}") or {}
         listed = {
             address["targetRef"]["name"]
             for subset in found.get("subsets") or ()
             for address in subset.get("addresses") or ()
         }
-        pods = await self._pods_of(namespace, owner, revision)
         return len(listed & {pod["metadata"]["name"] for pod in pods})
 
 
@@ -209,12 +348,6 @@ def _path_of_resource(namespace: str, name: str) -> str:
 def _version(body: Body) -> str | None:
     version: str | None = body["metadata"].get("resourceVersion")
     return version
-
-
-def _selected(service: Body | None) -> str | None:
-    selector = ((service or {}).get("spec") or {}).get("selector") or {}
-    revision: str | None = selector.get(naming.REVISION_LABEL)
-    return revision
 
 
 def _recreates(spec: Body) -> bool:

@@ -31,6 +31,8 @@ class OperatorProcess:
         self._environment = clean_environment() | {
             "KUBECONFIG": str(kubeconfig),
             "CV_FACTORY_SERVER_IMAGE": "example/server:1",
+            "CV_FACTORY_ROUTER_IMAGE": "example/router:1",
+            "CV_FACTORY_POD_ACCESS": "proxy",
             "CV_FACTORY_HEALTH_PORT": "0",
             "MLFLOW_TRACKING_URI": tracking_uri,
         }

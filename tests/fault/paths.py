@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 _PATH = re.compile(
     r"^/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?"
-    r"(?:/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>[^/]+))?)?)?/?$"
+    r"(?:/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>[^/]+)(?P<tail>/.+)?)?)?)?/?$"
 )
 _WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 CLUSTER_SCOPED = frozenset(
@@ -22,6 +22,8 @@ CLUSTER_SCOPED = frozenset(
 )
 NEWS = frozenset({"events", "leases"})
 """What tells, or keeps a clock, and is no part of the state: never counted nor compared."""
+HURRIED = "pods"
+"""What the operator only ever hurries along, by an annotation: how often, time decides."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Request:
     plural: str = ""
     name: str = ""
     sub: str = ""
+    tail: str = ""
+    """What of the path comes after a subresource: what a pod itself is asked for."""
     everywhere: bool = False
     """Whether it asked for all namespaces, as informers do; passes ask for one."""
 
@@ -47,7 +51,7 @@ class Request:
     @property
     def counted(self) -> bool:
         """Whether it changes the state that the operator answers for."""
-        return self.writes and self.plural not in NEWS
+        return self.writes and self.plural not in (*NEWS, HURRIED)
 
     @property
     def resource(self) -> str:
@@ -56,8 +60,10 @@ class Request:
 
     @property
     def label(self) -> str:
-        """The same in every run: news has random names, and is told apart by its order alone."""
-        name = "" if self.plural in NEWS else f" {self.name}"
+        """The same in every run: news and pods have random names, and are told apart by their order
+        alone.
+        """
+        name = "" if self.plural in (*NEWS, HURRIED) else f" {self.name}"
         return f"{self.verb} {self.resource}{name}"
 
     @property
@@ -65,7 +71,7 @@ class Request:
         """Where it goes."""
         scope = f"/namespaces/{self.namespace}" if self.namespace else ""
         parts = (f"{self.prefix}{scope}/{self.plural}", self.name, self.sub)
-        return "/".join(part for part in parts if part)
+        return "/".join(part for part in parts if part) + self.tail
 
     def within(self, namespace: str) -> Request:
         """The same request for one namespace, when it asks for all of them."""
@@ -87,5 +93,6 @@ def parse(method: str, path: str, *, watch: bool = False) -> Request:
         plural=match["plural"],
         name=match["name"] or "",
         sub=match["sub"] or "",
+        tail=match["tail"] or "",
         everywhere=everywhere and match["plural"] not in CLUSTER_SCOPED,
     )

@@ -27,6 +27,7 @@ from tests.fault import faults
 from tests.fault.admin import Admin
 from tests.fault.faults import Fault, When
 from tests.fault.paths import Request, parse
+from tests.fault.pod_answers import PodAnswers
 from tests.fault.record import Record
 
 Body = dict[str, Any]
@@ -64,6 +65,8 @@ class Proxy:
     witness: Witness | None = None
     kill: Callable[[], Awaitable[None]] | None = None
     """Ends the operator at once and returns when it is dead."""
+    pods: PodAnswers | None = None
+    """Answers in the pods' place what is asked of them through the API server."""
     record: Record = field(default_factory=Record)
     injected: list[Fault] = field(default_factory=list)
     life: int = 0
@@ -135,10 +138,10 @@ class Proxy:
         death = self._death(request)
         if death and death.when is When.BEFORE:
             return await self._die(incoming, death, life, request, content, body, code=0)
-        if (faulty := await self._faulty(incoming, request)) is not None:
-            code = faulty.status if isinstance(faulty, web.Response) else 0
+        if (instead := await self._instead(incoming, request)) is not None:
+            code = instead.status if isinstance(instead, web.Response) else 0
             self.record.add(life, request, code, content, body)
-            return faulty
+            return instead
         if request.writes and self.witness:
             await self.witness.before(request, body)
         async with self._forward(incoming, request, content) as answer:
@@ -208,10 +211,10 @@ class Proxy:
         await self.kill()
         death.happened.set()
 
-    async def _faulty(
+    async def _instead(
         self, incoming: web.BaseRequest, request: Request
     ) -> web.StreamResponse | None:
-        """What a fault answers instead of the API server; None: nothing is wrong."""
+        """What a fault answers instead of the API server, or a pod; None: nobody does."""
         for silence in self._each(faults.Silence):
             if silence.matches(request):
                 await silence.ended.wait()
@@ -224,6 +227,10 @@ class Proxy:
                 old.watch_begins(request)
             if (content := old.answer(request)) is not None:
                 return web.Response(body=content, content_type="application/json")
+        if self.pods and request.resource == "pods/proxy":
+            name, _, port = request.name.partition(":")
+            code, text = await self.pods.answer(request.namespace, name, int(port), request.tail)
+            return web.Response(text=text, status=code)
         return None
 
     def _hang_up(self, incoming: web.BaseRequest) -> web.StreamResponse:

@@ -22,12 +22,13 @@ from tests.fault import role
 from tests.fault.admin import Admin
 from tests.fault.invariants import Invariants
 from tests.fault.operator_process import OperatorProcess
+from tests.fault.pod_answers import PodAnswers, Says
 from tests.fault.proxy import Proxy
 from tests.operator.pod_player import Part, PodPlayer
 
 Body = dict[str, Any]
 NAME = "cats-dogs"
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 READY_AFTER_SECONDS = 0.3
 PASS_SECONDS = 1.0
 """A pass has written what it writes so long after it has read the resource."""
@@ -44,6 +45,7 @@ class Stage:
 
     admin: Admin
     player: PodPlayer
+    answers: PodAnswers
     tracking_uri: str
     folder: Path
     """For kubeconfigs and logs."""
@@ -62,8 +64,8 @@ class Stage:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
         await self.admin.call("POST", "/api/v1/namespaces", body)
         self.player.part(namespace, Part(delay=lambda pod: READY_AFTER_SECONDS))
-        invariants = Invariants(self.admin)
-        proxy = Proxy(self.admin, role.account(), namespace, witness=invariants)
+        invariants = Invariants(self.admin, self.answers)
+        proxy = Proxy(self.admin, role.account(), namespace, witness=invariants, pods=self.answers)
         async with proxy:
             kubeconfig = self.folder / f"{namespace}.kubeconfig"
             proxy.write_kubeconfig(kubeconfig)
@@ -145,6 +147,10 @@ class Scene:
     def play(self, part: Part) -> None:
         """How the pods behave from now on."""
         self.stage.player.part(self.namespace, part)
+
+    def count(self, says: Says) -> None:
+        """What the model servers count from now on."""
+        self.stage.answers.say(self.namespace, says)
 
     # --- what a user sees --------------------------------------------------------------------
 

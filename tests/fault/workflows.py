@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_operator import naming, reasons
+from tests.fault.pod_answers import Says
 from tests.fault.stage import NAME, READY_AFTER_SECONDS, Scene
 from tests.operator.builders import crashed
 from tests.operator.pod_player import Part
 
 Act = Callable[[Scene], Awaitable[None]]
+Body = dict[str, Any]
 GONE_DEADLINE_SECONDS = 120.0
 REST_OF_STATUS = {"ready": False, "restartCount": 1, "imageID": ""}
 
@@ -117,7 +119,10 @@ async def version_2_stopped(scene: Scene) -> None:
     """Only version 1 has pods: those of version 2 end after the verdict was recorded."""
 
     async def alone() -> bool:
-        return sum(body["spec"]["replicas"] for body in (await scene.deployments()).values()) == 2
+        sizes = {
+            name: body["spec"]["replicas"] for name, body in (await scene.deployments()).items()
+        }
+        return sum(sizes.values()) - sizes.get("router", 0) == 2
 
     await scene.until(alone, "version 2 is stopped")
     await scene.until_settled()
@@ -235,6 +240,106 @@ def _soon(pod: dict[str, Any]) -> float:
     return READY_AFTER_SECONDS
 
 
+CANARY: Body = {
+    "type": "Canary",
+    "canary": {
+        "steps": [
+            {"setWeight": 25},
+            {"pause": {"duration": "2s"}},
+            {"setWeight": 50},
+            {"pause": {}},
+        ]
+    },
+    "scaleDownDelaySeconds": 20,
+}
+ANALYSIS: Body = {
+    "interval": "1s",
+    "failureLimit": 0,
+    "minRequests": 10,
+    "metrics": [{"name": "error-rate", "max": 0.01}],
+}
+ROUTER: Body = {"provider": "Router"}
+
+
+def one_serves_by(strategy: str, **spec: Any) -> Act:
+    """Version 1 serves, and what comes next is introduced by a strategy."""
+
+    async def prepare(scene: Scene) -> None:
+        chosen = CANARY if strategy == "Canary" else {"type": strategy, "scaleDownDelaySeconds": 20}
+        scene.spec |= {"strategy": chosen, **spec}
+        await one_serves(scene)
+
+    return prepare
+
+
+async def introduce(scene: Scene, version: int = 2) -> None:
+    """A version gets as far as it gets without being promoted."""
+    await scene.submit(version=version)
+    await scene.until_condition(reasons.READY, "False", reasons.AWAITING_PROMOTION)
+
+
+async def promote(scene: Scene) -> None:
+    """Another version, promoted when it waits for that."""
+    await introduce(scene)
+    await scene.ask("promote")
+    await ready(scene)
+
+
+async def abort_while_it_waits(scene: Scene) -> None:
+    """Another version, aborted when it waits to be promoted."""
+    await introduce(scene)
+    await scene.ask("abort")
+    await scene.until_condition(reasons.STALLED, "True", reasons.ABORTED)
+    await version_2_stopped(scene)
+
+
+async def update_to_a_bad_version(scene: Scene) -> None:
+    """Another version, which is judged and found bad: the one before serves on."""
+    scene.count(Says(bad=_is_of("2")))
+    await scene.submit(version=2)
+    await scene.until_condition(reasons.STALLED, "True", reasons.ANALYSIS_FAILED)
+    await version_2_stopped(scene)
+
+
+async def replace_in_mid_rollout(scene: Scene) -> None:
+    """A third version while the second waits to be promoted."""
+    await introduce(scene, version=2)
+    await introduce(scene, version=3)
+    await scene.ask("promote")
+    await ready(scene)
+
+
+async def revert_in_mid_rollout(scene: Scene) -> None:
+    """The spec goes back while the second version waits to be promoted."""
+    await introduce(scene)
+    await scene.submit(version=1)
+    await ready(scene)
+
+
+async def roll_back_after_the_switch(scene: Scene) -> None:
+    """The action rollback, while the version before still has its pods."""
+    await introduce(scene)
+    await scene.ask("promote")
+    await scene.until_condition(reasons.READY, "False", reasons.SWITCHED)
+    await roll_back_by_action(scene)
+
+
+async def change_the_provider_twice(scene: Scene) -> None:
+    """Clients are sent through a router, and then to the model servers again."""
+    await scene.submit(version=1, traffic=ROUTER)
+    await ready(scene)
+    await scene.submit(version=1)
+    await ready(scene)
+
+    async def alone() -> bool:
+        services = await scene.admin.items(f"/api/v1/namespaces/{scene.namespace}/services")
+        followed = await scene.admin.get(scene.path("configmaps", f"{NAME}-router"))
+        left = (len(await scene.deployments()), len(await scene.pods()), len(services), followed)
+        return left == (1, 2, 1, None)
+
+    await scene.until(alone, "nothing is left of the router")
+
+
 WORKFLOWS = (
     Workflow("create", nothing, create),
     Workflow("update", one_serves, update),
@@ -250,4 +355,18 @@ WORKFLOWS = (
     Workflow("model not found, mended", nothing, model_not_found_then_mended),
     Workflow("delete", nothing, create_and_delete),
     Workflow("delete in mid-rollout", one_serves, delete_in_mid_rollout),
+    Workflow("canary", one_serves_by("Canary", analysis=ANALYSIS), promote),
+    Workflow("canary aborted", one_serves_by("Canary"), abort_while_it_waits),
+    Workflow("bad canary", one_serves_by("Canary", analysis=ANALYSIS), update_to_a_bad_version),
+    Workflow("canary replaced", one_serves_by("Canary"), replace_in_mid_rollout),
+    Workflow("canary reverted", one_serves_by("Canary"), revert_in_mid_rollout),
+    Workflow("blue-green", one_serves_by("BlueGreen"), promote),
+    Workflow("blue-green rolled back", one_serves_by("BlueGreen"), roll_back_after_the_switch),
+    Workflow("shadow", one_serves_by("Shadow", analysis=ANALYSIS), update),
+    Workflow("bad shadow", one_serves_by("Shadow", analysis=ANALYSIS), update_to_a_bad_version),
+    Workflow("provider changed", one_serves, change_the_provider_twice),
+    Workflow("routed canary", one_serves_by("Canary", traffic=ROUTER), promote),
+    Workflow(
+        "routed canary aborted", one_serves_by("Canary", traffic=ROUTER), abort_while_it_waits
+    ),
 )

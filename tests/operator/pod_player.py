@@ -66,6 +66,19 @@ class PodPlayer:
         self._parts[namespace] = part
         self._changed.set()
 
+    def pod(self, namespace: str, name: str) -> Body | None:
+        """A pod as it was last seen; None for one that is not there, or is ending."""
+        wanted = (namespace, name)
+        return next(
+            (
+                pod
+                for pod in self._pods.values()
+                if (pod["metadata"]["namespace"], pod["metadata"]["name"]) == wanted
+                and "deletionTimestamp" not in pod["metadata"]
+            ),
+            None,
+        )
+
     async def __aenter__(self) -> Self:
         with contextlib.suppress(Refused):  # made by an earlier player
             await self._admin.call("POST", "/api/v1/nodes", _node())
