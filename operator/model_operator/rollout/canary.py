@@ -104,8 +104,10 @@ def _at(view: View, steps: Sequence[api.CanaryStep], position: Position) -> Step
 
 def _has_lost_its_weight(view: View, steps: Sequence[api.CanaryStep], position: Position) -> bool:
     """None of its pods is left, or somebody else has moved the requests."""
-    given, reached = view.weight_of(view.target), weight_at(steps, position.index - 1)
-    return given < reached or (given > 0 and not safety.may_keep_weight(view))
+    given = view.weight_of(view.target)
+    rests = position.index >= len(steps) or steps[position.index].pause is not None
+    taken = rests and given < weight_at(steps, position.index)
+    return taken or (given > 0 and not safety.may_keep_weight(view))
 
 
 def _next(view: View, steps: Sequence[api.CanaryStep], position: Position) -> Step:
