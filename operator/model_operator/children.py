@@ -18,6 +18,7 @@ from model_operator.traffic.provider import Provider
 
 Body = Mapping[str, Any]
 
+SELECTOR = ("spec", "selector")
 POD_SPEC = ("spec", "template", "spec")
 
 
@@ -47,7 +48,10 @@ class Children:
                 yield _on_what_was_seen(body, live)
 
     def replacements(self) -> Iterator[Replacement]:
-        """Pod templates in which somebody else has set something. An apply could not remove it."""
+        """Pod templates and selectors in which somebody else has set something. An apply could not
+        remove it.
+        """
+        yield from self._selectors()
         for body, live in self._deployments():
             pod_spec = body["spec"]["template"]["spec"]
             if live is None or not self._may_write(body):
@@ -57,6 +61,15 @@ class Children:
                 yield Replacement(
                     "Deployment", metadata["name"], metadata["resourceVersion"], POD_SPEC, pod_spec
                 )
+
+    def _selectors(self) -> Iterator[Replacement]:
+        for body, live in [*self._beside(), *self._traffic()]:
+            if live is None or not self._may_write(body) or not _has_foreign_labels(body, live):
+                continue
+            metadata, selector = live["metadata"], body["spec"]["selector"]
+            yield Replacement(
+                "Service", metadata["name"], metadata["resourceVersion"], SELECTOR, selector
+            )
 
     def scales(self) -> Iterator[Scale]:
         """Replica counts that differ. A Deployment that this pass creates has one pod."""
@@ -199,6 +212,14 @@ def _is_unchanged(wanted: Body, live: Body | None) -> bool:
         return False
     if canonical.owns_more(wanted, live, naming.MANAGER):
         return False
-    if wanted["kind"] != "Service":
+    if wanted["kind"] != "Service" or _has_foreign_labels(wanted, live):
         return True
     return bool(wanted["spec"].get("selector") == live["spec"].get("selector"))
+
+
+def _has_foreign_labels(wanted: Body, live: Body) -> bool:
+    """Whether a Service selects by what is wanted, and by labels that somebody else has added."""
+    if wanted["kind"] != "Service" or not canonical.is_subset(wanted, live):
+        return False
+    selector = wanted["spec"]["selector"]
+    return canonical.others_own(selector, live, naming.MANAGER, SELECTOR)

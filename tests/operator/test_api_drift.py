@@ -82,8 +82,9 @@ async def test_what_others_note_on_a_child_is_left_alone(
         ("deployment", {"spec": {"replicas": 0}}),
         ("deployment", {"metadata": {"labels": {naming.OWNER_LABEL: None}}}),
         ("service", {"spec": {"selector": {naming.REVISION_LABEL: "0123456789"}}}),
+        ("service", {"spec": {"selector": {"example.com/tier": "gold"}}}),
     ],
-    ids=["image", "replicas", "label", "selector"],
+    ids=["image", "replicas", "label", "selector", "one more label to select by"],
 )  # fmt: skip
 async def test_what_others_change_is_set_right_again(
     reconciler: Reconciler,
