@@ -16,6 +16,7 @@ from tests.operator.builders import crashed, digest_of, make_model_deployment, w
 from tests.operator.world import World
 
 STRATEGIES = ["Standard", "Recreate", "Canary", "BlueGreen", "Shadow"]
+PROVIDERS = ["Service", "Router"]
 SETTINGS: dict[str, dict[str, Any]] = {
     "Canary": {
         "canary": {
@@ -49,6 +50,11 @@ happenings = st.lists(
         st.tuples(st.just("measured"), st.sampled_from(["good", "bad", "nothing"])),
         st.tuples(st.just("action"), st.sampled_from(sorted(Verb))),
         st.tuples(st.just("roll back to version"), st.integers(1, 4)),
+        st.tuples(st.just("provider"), st.sampled_from(PROVIDERS)),
+        st.tuples(st.just("router pods die"), st.just(0)),
+        st.tuples(st.just("router pods ready"), st.sampled_from([None, 0, 1])),
+        st.tuples(st.just("agents lag"), st.booleans()),
+        st.tuples(st.just("lose route"), st.just(0)),
     ),
     max_size=30,
 )
@@ -76,6 +82,7 @@ class Story:
     def __init__(self) -> None:
         self.version, self.replicas = 1, 3
         self.strategy, self.paused = "Standard", False
+        self.provider = "Service"
         self.troubles: dict[str, dict] = {}
         self.world = World(make_model_deployment())
         self.world.container = lambda revision: self.troubles.get(
@@ -89,6 +96,11 @@ class Story:
             "replicas": lambda: self.edit(replicas=value),
             "strategy": lambda: self.edit(strategy=value),
             "paused": lambda: self.edit(paused=value),
+            "provider": lambda: self.edit(provider=value),
+            "router pods die": world.router.die,
+            "router pods ready": lambda: setattr(world.router, "at_most", value),
+            "agents lag": lambda: setattr(world.router, "lags", value),
+            "lose route": lambda: world.others.pop(("ConfigMap", world.router.name), None),
             "invalid": lambda: self.edit(invalid=True),
             "action": lambda: self.ask(value),
             "roll back to version": lambda: self.ask("rollback", version=str(value)),
@@ -109,7 +121,9 @@ class Story:
         vars(self).update(changes)
         resource = make_model_deployment().version(self.version).replicas(self.replicas)
         settings = SETTINGS.get(self.strategy, {})
-        resource = resource.strategy(self.strategy, **settings).spec(paused=self.paused)
+        resource = resource.strategy(self.strategy, **settings).spec(
+            paused=self.paused, traffic={"provider": self.provider}
+        )
         self.world.edit(resource.spec(nonsense=True) if invalid else resource)
 
     def ask(self, verb: str, version: str = "") -> None:
@@ -126,6 +140,7 @@ def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_f
         story.play(what, value)
     story.troubles.clear()
     story.world.measurement = MEASURED["good"]
+    story.world.router.lags, story.world.router.at_most = False, None
     story.world.resource["metadata"].pop("annotations", None)
     story.edit(version=9, replicas=2, paused=False)
     story.world.settle(tick=5)
@@ -133,11 +148,19 @@ def test_the_invariants_hold_and_a_good_version_ends_up_serving_alone(story_so_f
     assert story.world.serving_version() == "9"
     running = {v: n for v, n in story.world.replicas_by_version().items() if n}
     assert running == {"9": 2}
+    assert story.world.routed() == (story.provider == "Router")
+    assert bool(story.world.router.pods) == story.world.routed()
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.integers(0, 6), max_size=40), st.sampled_from(STRATEGIES))
-def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(deaths, strategy):
+@given(
+    st.lists(st.integers(0, 6), max_size=40),
+    st.sampled_from(STRATEGIES),
+    st.sampled_from(PROVIDERS),
+)
+def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(
+    deaths, strategy, provider
+):
     def roll_out(world: World, deaths: list[int]) -> World:
         world.settle()
         world.measurement = MEASURED["good"]
@@ -150,6 +173,7 @@ def test_an_operator_that_dies_at_any_writes_ends_where_an_undisturbed_one_does(
         return world
 
     resource = make_model_deployment().strategy(strategy, **SETTINGS.get(strategy, {}))
+    resource = resource.spec(traffic={"provider": provider})
     calm = roll_out(World(resource), [])
     killed = roll_out(World(resource), deaths)
     assert killed.serving_version() == calm.serving_version() == "2"

@@ -27,8 +27,15 @@ from model_operator.rollout import comparison
 from model_operator.route import Route
 from model_operator.traffic.service import ROUTE_ANNOTATION, SERVICE
 from tests.operator.builders import ModelDeploymentBuilder, digest_of, make_pod, waiting
+from tests.operator.world_router import WorldRouter, document, route_of
 
-DEFAULTS = Defaults(server_image="example/server:1", tracking_uri="http://mlflow:5000")
+DEFAULTS = Defaults(
+    server_image="example/server:1",
+    tracking_uri="http://mlflow:5000",
+    router_image="example/router:1",
+)
+BESIDE = ("Service", "ConfigMap", "PodDisruptionBudget")
+"""Kinds of which there may be more than the operator's revisions have."""
 
 
 class InvariantBroken(AssertionError):
@@ -45,6 +52,7 @@ class World:
         self.service: dict[str, Any] | None = None
         self.others: dict[tuple[str, str], dict[str, Any]] = {}
         """By kind and name: what else the operator has written."""
+        self.router = WorldRouter(self.resource["metadata"]["name"])
         self.pods: dict[str, dict[str, Any]] = {}
         self.foreign: list[dict[str, Any]] = []
         self.resolution_error: ResolutionError | None = None
@@ -112,7 +120,9 @@ class World:
                     *self.foreign,
                 ]
             ),
-            pods=copy.deepcopy(list(self.pods.values())),
+            pods=copy.deepcopy([*self.pods.values(), *self.router.pods.values()]),
+            router_answers=self.router.answers(),
+            served={"PodDisruptionBudget": "v1"},
             endpoints={"subsets": [{"addresses": addresses}]} if self.service else None,
         )
         return replace(observed, measurement=self._measured(resource))
@@ -191,6 +201,7 @@ class World:
         revision only `at_most` are ready, where that is given.
         """
         before = copy.deepcopy(self.pods)
+        routed = self.router.play(self._of_router("Deployment"), self._of_router("ConfigMap"))
         for name, deployment in self.deployments.items():
             labels = deployment["spec"]["template"]["metadata"]["labels"]
             revision = labels[naming.REVISION_LABEL]
@@ -213,7 +224,7 @@ class World:
                 self.pods[pod_name] = played
             ready = sum(is_ready(pod) for pod in self.pods_of(revision))
             deployment["status"] = {"availableReplicas": ready} if ready else {}
-        return before != self.pods
+        return routed or before != self.pods
 
     # --- questions -----------------------------------------------------------------------
 
@@ -231,7 +242,17 @@ class World:
         return route.stable if route else None
 
     def route(self) -> Route | None:
+        """By what is written; None where clients are sent nowhere."""
+        if self.service and self.service["spec"]["selector"] == self.router.selector:
+            return route_of(document(self._of_router("ConfigMap")))
         return SERVICE.read(self.observed()).route if self.service else None
+
+    def routed(self) -> bool:
+        """Whether clients are sent to the router."""
+        return bool(self.service and self.service["spec"]["selector"] == self.router.selector)
+
+    def _of_router(self, kind: str) -> dict[str, Any] | None:
+        return self.others.get((kind, self.router.name))
 
     def weights_by_version(self) -> dict[str | None, int]:
         route = self.route()
@@ -271,7 +292,7 @@ class World:
         selector = self.service["spec"]["selector"] if self.service else {"no": "endpoint"}
         return [
             pod
-            for pod in self.pods.values()
+            for pod in [*self.pods.values(), *self.router.pods.values()]
             if selector.items() <= pod["metadata"]["labels"].items()
         ]
 
@@ -306,9 +327,15 @@ class World:
         if kind == "Service" and name == self.resource["metadata"]["name"]:
             self._check_switch(body)
             self.service = body
-        elif kind in ("Service", "ConfigMap"):
+        elif kind in BESIDE or name == self.router.name:
             if kind == "Service":
-                body["spec"]["clusterIP"] = "10.96.0.7"
+                body["spec"]["clusterIP"] = (
+                    (before or {})
+                    .get("spec", {})
+                    .get("clusterIP", f"10.96.{self._serial // 250}.{self._serial % 250 + 1}")
+                )
+            if kind == "ConfigMap" and name == self.router.name and self.routed():
+                self._check_route(route_of(document(body)))
             self.others[kind, name] = body
         elif kind == "ControllerRevision":
             self.histories[name] = body
@@ -327,12 +354,13 @@ class World:
     def _live(self, kind: str, name: str) -> dict[str, Any] | None:
         if kind == "Service" and name == self.resource["metadata"]["name"]:
             return self.service
-        if kind in ("Service", "ConfigMap"):
+        if kind in BESIDE or name == self.router.name:
             return self.others.get((kind, name))
         return (self.deployments if kind == "Deployment" else self.histories).get(name)
 
     def _delete(self, delete: Delete) -> None:
         if (delete.kind, delete.name) in self.others:
+            self._check_unused(delete)
             assert self.others.pop((delete.kind, delete.name))["metadata"]["uid"] == delete.uid
             self.writes.append(f"delete {delete.kind}")
             return
@@ -346,6 +374,9 @@ class World:
 
     def _touch(self, touch: Touch) -> None:
         self.writes.append("touch")
+        if touch.pod in self.router.pods:
+            self.router.touch(touch, self._of_router("ConfigMap"))
+            return
         annotations = self.pods[touch.pod]["metadata"].setdefault("annotations", {})
         annotations[touch.annotation] = touch.value
 
@@ -356,10 +387,50 @@ class World:
         self.writes.append("status")
 
     def _check_switch(self, body: dict[str, Any]) -> None:
+        if body["spec"]["selector"] == self.router.selector:
+            self._check_to_the_router()
+            return
         revision = body["spec"]["selector"].get(naming.REVISION_LABEL)
         if revision is None:
-            self._check_division(body)
+            told = json.loads(body["metadata"]["annotations"][ROUTE_ANNOTATION])
+            self._check_division(Route(told["stable"], told["canary"], told["weight"]))
+            self._check_third_revision(told["stable"], told["canary"])
             return
+        self._check_route(Route(revision))
+
+    def _check_to_the_router(self) -> None:
+        """Clients are sent to it only when all its pods are ready and divide as they should."""
+        deployment = self._of_router("Deployment")
+        wanted = deployment["spec"]["replicas"] if deployment else 1
+        if self.routed():
+            return
+        if self.router.ready() < wanted:
+            raise InvariantBroken(f"the router gets requests: {self.router.ready()} of {wanted}")
+        before, after = self.route(), route_of(document(self._of_router("ConfigMap")))
+        for held in {*self.router.held(), after}:
+            if held is None or (before and held.stable != before.stable):
+                raise InvariantBroken(f"the router gives requests to {held}, not as {before}")
+
+    def _check_unused(self, delete: Delete) -> None:
+        """What requests are sent by or to stays."""
+        if delete.name == self.router.name and self.routed():
+            raise InvariantBroken(f"{delete.kind} of the router goes, and clients are sent to it")
+        revision = delete.name.removeprefix(self.router.name.removesuffix("router"))
+        if delete.kind == "Service" and self.routed() and self._is_sent_requests(revision):
+            raise InvariantBroken(f"the Service of {revision} goes, and a router sends to it")
+
+    def _is_sent_requests(self, revision: str) -> bool:
+        """Whether a router pod that clients reach still sends requests to a revision."""
+        return any(route.weight_of(revision) for route in self.router.held())
+
+    def _check_route(self, route: Route | None) -> None:
+        """The endpoint's selector, or what the router follows: who gets the requests."""
+        if route is None:
+            raise InvariantBroken("requests are sent nowhere")
+        if route.weight:
+            self._check_division(route)
+            return
+        revision = route.stable
         stable = self.resource.get("status", {}).get("stable", {}).get("revision")
         if revision == (self.serving() or stable):
             return
@@ -381,25 +452,27 @@ class World:
                 f"traffic to {ready} ready pods, {wanted} wanted, {serving} serve"
             )
 
-    def _check_division(self, body: dict[str, Any]) -> None:
+    def _check_division(self, asked: Route) -> None:
         """A weight is written only beside ready pods, and never raised before it is confirmed."""
-        asked = json.loads(body["metadata"]["annotations"][ROUTE_ANNOTATION])
         before = self.route()
-        if before and (before.stable, before.weight_of(asked["canary"])) == (
-            asked["stable"],
-            asked["weight"],
-        ):
+        if before == asked:
             return
-        if before and before.stable != asked["stable"]:
+        if before and before.stable != asked.stable:
             raise InvariantBroken(f"stable changes in a division: {before} {asked}")
-        for role in ("stable", "canary"):
-            if not any(is_ready(pod) for pod in self.pods_of(asked[role])):
-                raise InvariantBroken(f"requests are divided and {role} has no ready pod: {asked}")
+        if before and asked.weight <= before.weight_of(asked.canary):
+            return
+        for revision in (asked.stable, asked.canary or ""):
+            if not any(is_ready(pod) for pod in self.pods_of(revision)):
+                raise InvariantBroken(f"requests for {revision}, no pod is ready: {asked}")
+        behind = [held for held in self.router.held() if held != before]
+        if self.routed() and behind:
+            raise InvariantBroken(f"raised to {asked} before {before} was confirmed: {behind}")
+
+    def _check_third_revision(self, *divide: str) -> None:
         others = [
             pod
             for pod in self.pods.values()
-            if pod["metadata"]["labels"][naming.REVISION_LABEL]
-            not in (asked["stable"], asked["canary"])
+            if pod["metadata"]["labels"][naming.REVISION_LABEL] not in divide
         ]
         if others:
             raise InvariantBroken(f"a division reaches {len(others)} pods of other revisions")
@@ -426,6 +499,9 @@ class World:
         route = self.route()
         if route and route.weight_of(revision) and not replicas and wanted and not recreates:
             raise InvariantBroken(f"{name} has {route.weight_of(revision)}% and is stopped")
+        stops = not replicas and wanted and not recreates
+        if stops and self.routed() and self._is_sent_requests(revision):
+            raise InvariantBroken(f"{name} is stopped, and a router sends requests to it")
         deployment["spec"]["replicas"] = replicas
 
 
