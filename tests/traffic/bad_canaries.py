@@ -1,9 +1,9 @@
 """Every kind of bad canary: `make test-bad-canaries`, or `python -m tests.traffic.bad_canaries`.
 
 Each is introduced by strategy Canary under load, at once with half of the requests, and must be at
-weight 0 again within (failureLimit + 1) intervals and 2 s of its first requests; one that crashes
-within 5 s of its first crash. What never becomes ready must never have a request. The last line
-has the figures; exit status 1 when one of them is not as it must be.
+weight 0 again within (failureLimit + 1) intervals and 2 s of its first requests; one that crashes,
+is started anew and crashes again, within 5 s of that. What never becomes ready must never have a
+request. The last line has the figures; exit status 1 when one of them is not as it must be.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Bad:
 
     name: str
     within: float | None
-    """Seconds from its first requests (or its first crash) until it has none; None: it must
-    never have any, and be given up.
+    """Seconds from its first requests (or its second crash) until it has none for good; None: it
+    must never have any, and be given up.
     """
     strategy: dict[str, Any]
     fault: str = ""
@@ -96,7 +96,7 @@ class Result:
 
     bad: Bad
     seconds: float | None
-    """From its first requests (or first crash) until it had none; None: it had none."""
+    """From its first requests (or second crash) until it had none; None: it had none."""
     problem: str
     said: str
     """What status says of it."""
@@ -181,48 +181,46 @@ def introduce(scene: Scene, bad: Bad) -> float | None:
     if not bad.fault:
         version = register_with_wrong_digest(scene)
     scene.apply(version, server=server)
-    crashed = first_crash(scene) if bad.crashes else None
+    shown = loop_shown(scene) if bad.crashes else None
     scene.until_rolled_back(before)
     history = scene.watch.history
     had_weight = history.spans(version)
     if not had_weight:
         return None
     start, stop = had_weight[-1]
-    return stop - (start if crashed is None else crashed)
+    return stop - (start if shown is None else shown)
 
 
-def first_crash(scene: Scene) -> float:
-    """Waits until a container of the canary has ended by itself; when that was.
+def loop_shown(scene: Scene) -> float:
+    """Waits until a container of the canary has ended by itself again; when that was.
 
     Raises:
         NotInTime: none has.
 
     """
+    canary = scene.until(lambda body: "canary" in body["status"], "a canary is introduced")
+    revision = canary["status"]["canary"]["revision"]
     ended: list[float] = []
 
     def seen() -> bool:
-        canary = scene.status.get("canary") or {}
-        if revision := canary.get("revision"):
-            ended.extend(crashes(scene, revision))
+        ended.extend(second_ends(scene.model.pods(revision=revision)))
         return bool(ended)
 
-    wait_until(seen, "a container of the canary has crashed", CRASH_SECONDS)
+    wait_until(seen, "a container of the canary has crashed again", CRASH_SECONDS)
     return min(ended)
 
 
-def crashes(scene: Scene, revision: str) -> list[float]:
-    """When containers of the revision have ended, in seconds since 1970."""
-    states = [
-        status.get(key, {})
-        for pod in scene.model.pods(revision=revision)
-        for status in pod["status"].get("containerStatuses", ())
-        for key in ("state", "lastState")
-    ]
-    return [
-        datetime.fromisoformat(state["terminated"]["finishedAt"]).timestamp()
-        for state in states
-        if "terminated" in state
-    ]
+def second_ends(pods: Sequence[dict[str, Any]]) -> list[float]:
+    """When containers that had been started anew ended again, in seconds since 1970."""
+    found = []
+    for pod in pods:
+        for status in pod["status"].get("containerStatuses", ()):
+            runs = "running" in status["state"]
+            last = status["lastState"] if runs or "waiting" in status["state"] else status["state"]
+            if status["restartCount"] + (not runs) >= 2 and "terminated" in last:
+                at = last["terminated"]["finishedAt"]
+                found.append(datetime.fromisoformat(at).timestamp())
+    return found
 
 
 def judge(bad: Bad, seconds: float | None) -> str:
