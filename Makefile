@@ -72,6 +72,10 @@ e2e-traffic: $(READY) ## Play every rollout under load on a whole cluster and co
 test-bad-canaries: $(READY) ## Roll out a bad canary of every kind and measure when it has no requests (10 minutes)
 	@$(BIN)/python -m tests.traffic.bad_canaries
 
+.PHONY: test-shadow-cost
+test-shadow-cost: $(READY) ## Measure what clients notice of a shadow (15 minutes)
+	@$(BIN)/python -m tests.traffic.shadow_cost
+
 .PHONY: lint
 lint: $(READY) ## Check format, imports, style, types and layers
 	@$(BIN)/ruff format --check --quiet . || { echo 'run `make format`'; exit 1; }
