@@ -23,6 +23,7 @@ from dev.images.errors import ImageError
 from dev.kube import CommandFailed, NotInTime, wait_until
 from dev.progress import say
 from dev.stage import LoadJob, make_namespace
+from model_operator import reasons
 from tests.e2e.model import MODEL, Model, Registry
 from tests.traffic.faulty_image import faulty_image
 from tests.traffic.operator import Operator
@@ -57,8 +58,6 @@ SHADOW = {
     "scaleDownDelaySeconds": 20,
     "shadow": {"percent": 100, "minAgreement": 0.9, "minSamples": 50},
 }
-NEVER_READY_SECONDS = 20
-"""The progress deadline of those that never become ready."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +70,33 @@ class Bad:
     must never have any, and be given up.
     """
     strategy: dict[str, Any]
+    reason: str
+    """Of the failure: giving it up for another one shows nothing."""
     fault: str = ""
     """Of the faulty server."""
     crashes: bool = False
     env: tuple[tuple[str, str], ...] = ()
+    deadline: int = 600
+    """progressDeadlineSeconds."""
 
 
 KINDS = (
-    Bad("answers 500", LIMIT_SECONDS, CANARY, "errors"),
-    Bad("slow", LIMIT_SECONDS, CANARY, "slow", env=(("FAULT_SECONDS", "0.5"),)),
-    Bad("never answers", LIMIT_SECONDS, CANARY, "hang"),
-    Bad("crash loop", AT_ONCE_SECONDS, CANARY, "crash", crashes=True),
-    Bad("silent metrics", LIMIT_SECONDS, CANARY, "silent-metrics"),
-    Bad("absurd metrics", LIMIT_SECONDS, CANARY, "absurd-metrics"),
-    Bad("never ready", None, CANARY, "never-ready"),
-    Bad("wrong digest", None, CANARY),
-    Bad("wrong classes", None, SHADOW, "wrong-classes"),
+    Bad("answers 500", LIMIT_SECONDS, CANARY, reasons.ANALYSIS_FAILED, "errors"),
+    Bad(
+        "slow",
+        LIMIT_SECONDS,
+        CANARY,
+        reasons.ANALYSIS_FAILED,
+        "slow",
+        env=(("FAULT_SECONDS", "0.5"),),
+    ),
+    Bad("never answers", LIMIT_SECONDS, CANARY, reasons.ANALYSIS_FAILED, "hang"),
+    Bad("crash loop", AT_ONCE_SECONDS, CANARY, reasons.CONTAINER_CRASHED, "crash", crashes=True),
+    Bad("silent metrics", LIMIT_SECONDS, CANARY, reasons.ANALYSIS_FAILED, "silent-metrics"),
+    Bad("absurd metrics", LIMIT_SECONDS, CANARY, reasons.ANALYSIS_FAILED, "absurd-metrics"),
+    Bad("never ready", None, CANARY, reasons.NOT_READY, "never-ready", deadline=20),
+    Bad("wrong digest", None, CANARY, reasons.MODEL_REFUSED),
+    Bad("wrong classes", None, SHADOW, reasons.ANALYSIS_FAILED, "wrong-classes"),
 )
 
 
@@ -154,6 +164,7 @@ def play(bad: Bad, registry: Registry, image: str) -> Result:
         "server": SERVER,
         "strategy": bad.strategy,
         "analysis": ANALYSIS,
+        "progressDeadlineSeconds": bad.deadline,
     }
     scene = Scene(model, Operator(model.kube), spec, image)
     load = LoadJob(model.kube, namespace)
@@ -161,7 +172,7 @@ def play(bad: Bad, registry: Registry, image: str) -> Result:
         scene.go_live()
         picture = min((registry.pictures / "cat").glob("*.jpg"))
         endpoint = model.stage.endpoint(namespace, model.name)
-        load.start(endpoint, picture, requests=MOST_REQUESTS, rate=RATE, cpu="400m")
+        load.start(endpoint, picture, requests=MOST_REQUESTS, rate=RATE, cpu="200m")
         seconds = introduce(scene, bad)
         said = str(scene.status.get("lastFailure", {}).get("message", ""))
         return Result(bad, seconds, judge(bad, seconds), said)
@@ -176,13 +187,11 @@ def introduce(scene: Scene, bad: Bad) -> float | None:
     before, version = scene.stable, scene.other
     env = [{"name": name, "value": value} for name, value in (("FAULT", bad.fault), *bad.env)]
     server = {**SERVER, "image": scene.faulty_image, "env": env} if bad.fault else SERVER
-    if bad.within is None:
-        scene.spec["progressDeadlineSeconds"] = NEVER_READY_SECONDS
     if not bad.fault:
         version = register_with_wrong_digest(scene)
     scene.apply(version, server=server)
     shown = loop_shown(scene) if bad.crashes else None
-    scene.until_rolled_back(before)
+    scene.until_rolled_back(before, bad.reason)
     history = scene.watch.history
     had_weight = history.spans(version)
     if not had_weight:
