@@ -280,7 +280,7 @@ class Invariants:
         pods = await self._pods_of(namespace, name, revision)
         if listed := await self._listed(namespace, name, pods):
             self._violated(request, f"stopped while the endpoint lists {listed} of its pods")
-        if await self._routed_to(namespace, name, revision):
+        if any(map(_is_ready, pods)) and await self._routed_to(namespace, name, revision):
             self._violated(request, "stopped while a router sends requests to it")
 
     # --- the world ---------------------------------------------------------------------------

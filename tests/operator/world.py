@@ -499,8 +499,9 @@ class World:
         route = self.route()
         if route and route.weight_of(revision) and not replicas and wanted and not recreates:
             raise InvariantBroken(f"{name} has {route.weight_of(revision)}% and is stopped")
-        stops = not replicas and wanted and not recreates
-        if stops and self.routed() and self._is_sent_requests(revision):
+        stops = not replicas and wanted and not recreates and self.routed()
+        answers = any(is_ready(pod) for pod in self.pods_of(revision))
+        if stops and answers and self._is_sent_requests(revision):
             raise InvariantBroken(f"{name} is stopped, and a router sends requests to it")
         deployment["spec"]["replicas"] = replicas
 
