@@ -24,6 +24,10 @@ _IMAGE_REASONS = {
     "RegistryUnavailable",
 }
 _CREATE_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+MOST_CHARACTERS = 500
+"""Of what is told of a pod's trouble."""
+CUT_BYTES = 2040
+"""A termination message of at least so many was cut off at its beginning."""
 LOOP_RESTARTS = 3
 """A container that has failed so often since its pod was made is not going to stay up."""
 _PERMANENT_EXITS = {3: reasons.MODEL_REFUSED, 4: reasons.MODEL_MISSING}
@@ -118,7 +122,7 @@ def _container_trouble(container: Body) -> Trouble | None:
     if not ended or ended.get("exitCode") == 0:
         return None
     code = ended["exitCode"]
-    words = _one_line(ended.get("message") or ended.get("reason") or "no message")
+    words = _last_words(ended.get("message") or "") or ended.get("reason") or "no message"
     return Trouble(
         _PERMANENT_EXITS.get(code, reasons.CONTAINER_CRASHED),
         f"container {container['name']} ended with exit status {code}: {words}",
@@ -140,7 +144,24 @@ def _condition(pod: Body, kind: str) -> Body:
     return next((c for c in conditions if c["type"] == kind), {})
 
 
+def _last_words(message: str) -> str:
+    """Of a container that left no message of its own Kubernetes gives the last 2,048 bytes of its
+    log: what it said last counts, whole lines, without those of its requests.
+    """
+    lines = message.splitlines()
+    if len(message.encode()) >= CUT_BYTES and len(lines) > 1:
+        del lines[0]
+    telling = [line for line in lines if '"event": "request"' not in line] or lines[-1:]
+    words = ""
+    for line in reversed(telling):
+        longer = f"{line.strip()} {words}".strip()
+        if words and len(longer) > MOST_CHARACTERS:
+            break
+        words = longer
+    return _one_line(words)
+
+
 def _one_line(text: str) -> str:
     """At most 500 characters of the text, on one line."""
     line = " ".join(text.split())
-    return line if len(line) <= 500 else f"{line[:497]}..."
+    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 3]}..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_operator import reasons
-from model_operator.diagnosis import diagnose, is_ready, runs_unready
+from model_operator.diagnosis import crash_loop, diagnose, is_ready, runs_unready
 from tests.operator.builders import crashed, make_pod, waiting
 
 
@@ -125,3 +125,35 @@ def test_probes_are_asked_about_only_where_everything_runs(container, ready, exp
     pod = make_pod(ready=ready, containers=[container])
     pod["status"]["phase"] = "Running"
     assert runs_unready(pod) is expected
+
+
+REQUEST = '{"status": 200, "event": "request", "level": "info"}'
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("one\ntwo", "one two"),
+        (f"{REQUEST}\nTraceback\nValueError: no\n{REQUEST}\n", "Traceback ValueError: no"),
+        (REQUEST, REQUEST),
+        (f'cut": 1}}\n{"x" * 2040}\nMemoryError', "MemoryError"),
+        (f"{'x' * 600}\nSegmentation fault", "Segmentation fault"),
+        ("", "Error"),
+    ],
+    ids=["short", "requests", "nothing else", "cut off", "long before", "none"],
+)
+def test_of_a_containers_log_its_last_whole_lines_are_told_and_no_requests(log: str, told: str):
+    trouble = diagnose([make_pod(containers=[crashed(1, log)])], None, {})
+    assert trouble
+    assert trouble.message == f"container server ended with exit status 1: {told}"
+
+
+def test_a_container_that_fails_again_and_again_loops_although_its_pod_is_ready_now():
+    failed = {"terminated": {"exitCode": 1, "message": "boom"}}
+    running = {"name": "server", "state": {"running": {}}, "lastState": failed}
+    pods = [make_pod(ready=True, containers=[{**running, "restartCount": 3}])]
+    found = crash_loop(pods)
+    assert found
+    assert found.looping
+    assert "boom" in found.message
+    assert crash_loop([make_pod(ready=True, containers=[{**running, "restartCount": 2}])]) is None
