@@ -152,3 +152,13 @@ def test_a_canary_whose_requests_somebody_has_moved_away_gets_them_back(world: W
     passes(world)
     assert world.weights_by_version() == before
     assert world.status["currentStepIndex"] == index
+
+
+def test_a_step_is_recorded_before_anything_is_changed_for_it(world: World):
+    in_step(world, 1, canary().version(2))
+    world.wait(300)
+    world.one_pass()
+    assert world.status["currentStepIndex"] == 2
+    assert world.replicas_by_version() == {"1": 3, "2": 1}
+    world.one_pass()
+    assert world.replicas_by_version() == {"1": 3, "2": 3}

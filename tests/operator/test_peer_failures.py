@@ -14,12 +14,13 @@ import pytest
 
 from model_operator import actions, reasons, resources
 from model_operator.diagnosis import is_ready
+from model_operator.measurement import Counters, Measurement, RevisionMeasurement
 from model_operator.traffic import router_objects
 from tests.operator.builders import ModelDeploymentBuilder, crashed, make_model_deployment
 from tests.operator.stories import canary, hold, in_step, passes, until
 from tests.operator.world import World
 
-LONG_WAIT = 100_000
+WELL = Counters(requests=1000, predictions={"cat": 500, "dog": 500})
 DELAY = 30
 
 
@@ -275,7 +276,8 @@ def test_a_crash_between_the_traffic_switch_and_the_status_write(world: World, w
     steps = canary({"setWeight": 90}, {"pause": {}})
     in_step(world, 1, edited(world, steps.version(2)))
     world.ask("promote")
-    world.one_pass(dies_after=writes)
+    for _ in range(2):  # the promotion is recorded, then it is done
+        world.one_pass(dies_after=writes)
     assert world.serving_version() == ("2" if writes else "1")
     if writes == 1:
         assert world.status["stable"]["version"] == "1"
@@ -285,8 +287,47 @@ def test_a_crash_between_the_traffic_switch_and_the_status_write(world: World, w
         assert world.replicas_by_version() == {"1": 3, "2": 3}
         world.wait(1)
     world.settle()
+    assert world.status["lastAction"]["accepted"]
     assert world.weights_by_version() == {"2": 100}
     assert world.replicas_by_version() == {"1": 0, "2": 3}
+
+
+@pytest.mark.parametrize("strategy", ["BlueGreen", "Shadow"])
+@pytest.mark.parametrize("writes", range(1, 5))
+def test_a_crash_that_forgets_who_was_promoted(provider: str, strategy: str, writes: int):
+    resource = by(provider, make_model_deployment().strategy(strategy))
+    world = settled(resource)
+    world.edit(resource.version(2))
+    until(world, lambda: world.status.get("currentStepIndex") == 1)
+    passes(world, 2)
+    world.ask("promote")
+    while world.serving_version() == "1":
+        world.one_pass(dies_after=writes)
+        world.play_pods()
+    world.settle()
+    assert world.status["lastAction"]["accepted"]
+    assert world.weights_by_version() == {"2": 100}
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_a_crash_that_forgets_a_judgement_and_takes_pods_away_again(world: World, writes: int):
+    analysis = {"interval": "10s", "metrics": [{"name": "error-rate", "max": 0.01}]}
+    resource = edited(world, canary().version(2)).spec(analysis=analysis)
+    in_step(world, 1, resource)
+    counted = RevisionMeasurement(window=WELL, step=WELL)
+    world.measurement = Measurement(
+        world.now,
+        world.now,
+        dict.fromkeys([world.version_revision(version) for version in "12"], counted),
+    )
+    world.wait(300)
+    world.one_pass(dies_after=writes)
+    world.measurement = None
+    before = world.replicas_by_version()["2"]
+    for _ in range(6):
+        passes(world, 1)
+        assert world.replicas_by_version()["2"] >= before
+        before = world.replicas_by_version()["2"]
 
 
 def test_a_crash_between_a_weight_and_the_status_write(world: World):

@@ -30,7 +30,7 @@ def advance(view: View) -> Step:
     """The next step. Pure and total."""
     if view.target == view.serving:
         return _serve_on(view)
-    if view.serving is None or not view.replicas:
+    if view.serving is None:
         return standard.advance(view)
     if first := steady.before_any_step(view, judged=True):
         return first
@@ -49,7 +49,7 @@ def _serve_on(view: View) -> Step:
     """As always; and as long as the revision before is kept, the analysis may go back to it."""
     step = steady.serve_on(view, KEPT_STEP)
     failure = view.analysis.failure
-    if failure is None or step.retiring is None or view.paused:
+    if failure is None or step.retiring is None:
         return step
     return replace(
         step,
@@ -66,9 +66,9 @@ def _serve_on(view: View) -> Step:
 def _start(view: View, index: int, started_at: datetime) -> Step:
     """Before the preview, or once promoted: every pod has to be ready."""
     ready = safety.may_take_over(view) and not view.paused
-    if ready and index == PROMOTED_STEP:
+    if ready and index == PROMOTED_STEP and steady.is_recorded(view, index):
         return steady.take_over(view, _both(view), index, started_at)
-    if ready:
+    if ready and index == STARTING_STEP:
         return _preview(view, view.now)
     if failure := steady.failure(view, started_at):
         return steady.stay_with_serving(view, failure)
@@ -83,7 +83,7 @@ def _start(view: View, index: int, started_at: datetime) -> Step:
         pods=view.replicas,
         shows=view.target,
         trouble=view.trouble,
-        wait=started_at + view.progress_deadline - view.now,
+        wait=steady.SOON if ready else started_at + view.progress_deadline - view.now,
     )
 
 

@@ -36,7 +36,7 @@ def advance(view: View) -> Step:
     steps = steps_of(view.strategy)
     if view.target == view.serving:
         return steady.serve_on(view, index=len(steps) + 1)
-    if view.serving is None or not view.replicas:
+    if view.serving is None:
         return standard.advance(view)
     if first := steady.before_any_step(view, judged=True):
         return first
@@ -114,13 +114,31 @@ def _next(view: View, steps: Sequence[api.CanaryStep], position: Position) -> St
     return _at(view, steps, Position(position.index + 1, view.now))
 
 
+def _enter(view: View, steps: Sequence[api.CanaryStep], position: Position) -> Step:
+    """A later step is recorded before anything is changed for it."""
+    before = pods_for(weight_at(steps, position.index - 1), view.replicas, exact=view.exact)
+    return steady.under_way(
+        view,
+        State.INTRODUCING,
+        f"canary {view.target}: {_place(steps, position)} begins",
+        index=position.index,
+        started_at=position.started_at,
+        pods=view.size(view.target).desired or before,
+        weight=_kept_weight(view),
+        trouble=view.trouble,
+        wait=steady.SOON,
+    )
+
+
 def _set_weight(view: View, steps: Sequence[api.CanaryStep], position: Position) -> Step:
+    if position.index and not steady.is_recorded(view, position.index):
+        return _enter(view, steps, position)
     asked = weight_at(steps, position.index)
     pods = pods_for(asked, view.replicas, exact=view.exact)
     reached = view.weight_of(view.target) == asked and view.serving_confirmed
     if reached and view.size(view.target).available >= pods and not view.paused:
         return _next(view, steps, position)
-    failure = steady.failure(view, position.started_at)
+    failure = steady.failure(view, position.started_at, pods)
     if failure:
         return steady.stay_with_serving(view, failure)
     raised = safety.may_have_weight(view, pods=pods) and not view.paused
@@ -178,6 +196,8 @@ def _pause(
 
 def _finish(view: View, steps: Sequence[api.CanaryStep], position: Position) -> Step:
     """All steps are taken: every pod starts, then all requests move in one write."""
+    if not steady.is_recorded(view, position.index):
+        return _enter(view, steps, position)
     settled = view.serving_confirmed or not view.weight_of(view.target)
     if view.serving and settled and safety.may_take_over(view) and not view.paused:
         both = {view.serving: view.replicas, view.target: view.replicas}
@@ -203,4 +223,6 @@ def _kept_weight(view: View) -> int:
 
 
 def _place(steps: Sequence[api.CanaryStep], position: Position) -> str:
+    if position.index >= len(steps):
+        return f"the end after {len(steps)} steps"
     return f"step {position.index + 1} of {len(steps)}"

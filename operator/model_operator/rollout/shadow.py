@@ -28,7 +28,7 @@ def advance(view: View) -> Step:
     """The next step. Pure and total."""
     if view.target == view.serving:
         return steady.serve_on(view, KEPT_STEP)
-    if view.serving is None or not view.replicas:
+    if view.serving is None:
         return standard.advance(view)
     if first := steady.before_any_step(view, judged=True):
         return first
@@ -47,7 +47,7 @@ def _start(view: View, started_at: datetime) -> Step:
     enough = size.available >= pods and size.desired >= pods and size.current
     if enough and not view.paused and view.recorded_stable is not None:
         return _compare(view, view.now)
-    if failure := steady.failure(view, started_at):
+    if failure := steady.failure(view, started_at, pods):
         return steady.stay_with_serving(view, failure)
     ready = f"{size.available} of {pods} pods ready"
     return steady.under_way(
@@ -80,8 +80,11 @@ def _compare(view: View, started_at: datetime) -> Step:
 
 
 def _promote(view: View, started_at: datetime) -> Step:
-    """It may serve: all its pods start, then the endpoint moves."""
-    if safety.may_take_over(view) and not view.paused:
+    """It may serve: all its pods start, then the endpoint moves. What it was compared by goes on
+    until that is recorded.
+    """
+    recorded = steady.is_recorded(view, PROMOTED_STEP)
+    if recorded and safety.may_take_over(view) and not view.paused:
         both = dict.fromkeys((r for r in (view.serving, view.target) if r), view.replicas)
         return steady.take_over(view, both, PROMOTED_STEP, started_at)
     if failure := steady.failure(view, started_at):
@@ -93,9 +96,10 @@ def _promote(view: View, started_at: datetime) -> Step:
         f"shadow {view.target} is promoted: {ready}{because(view.trouble)}",
         index=PROMOTED_STEP,
         started_at=started_at,
-        pods=view.replicas,
+        pods=view.replicas if recorded else _pods(view),
+        shadow=None if recorded else view.target,
         trouble=view.trouble,
-        wait=started_at + view.progress_deadline - view.now,
+        wait=started_at + view.progress_deadline - view.now if recorded else steady.SOON,
     )
 
 

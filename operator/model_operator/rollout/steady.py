@@ -56,17 +56,21 @@ def serve_on(view: View, index: int = RETIRING_STEP) -> Step:
     retirement = retire_others(view, since)
     wanted = {view.target: view.replicas, **retirement.stopped}
     if retirement.kept:
+        withdrawn = view.introduced if view.introduced in retirement.kept else None
         kept = f"revision {view.target} {_serves(view)}; {_named(retirement.kept)} kept"
         delay = f" for {view.scale_down_delay.total_seconds():.0f} s after the switch"
         if since and view.now >= since + view.scale_down_delay:
             delay = " until all its pods are ready and the endpoint lists them"
+        if withdrawn:
+            kept = f"revision {view.target} {_serves(view)}; revision {withdrawn}"
+            delay = " is withdrawn"
         return Step(
             state=State.PAUSED if view.paused else State.SWITCHED,
             message=f"paused: {kept}" if view.paused else kept + delay,
             serve=view.target,
             replicas=wanted,
-            canary=view.introduced if view.introduced in retirement.kept else None,
-            index=index,
+            canary=withdrawn,
+            index=None if withdrawn else index,
             started_at=since or view.now,
             retiring=_retiring(view, retirement),
             requeue_after=None if view.paused else retirement.left,
@@ -93,9 +97,10 @@ def serve_on(view: View, index: int = RETIRING_STEP) -> Step:
 
 def take_over(view: View, replicas: Mapping[str, int], index: int, started_at: datetime) -> Step:
     """The target gets all requests in one write."""
+    why = f"; {view.unconfirmed}" if view.unconfirmed else ""
     return Step(
         state=State.SWITCHED,
-        message=f"revision {view.target} is ready: moving all requests to it",
+        message=f"revision {view.target} is ready: moving all requests to it{why}",
         serve=view.target,
         replicas=replicas,
         index=index,
@@ -118,14 +123,15 @@ def withdraw(view: View, *, whole: bool = False) -> Step | None:
     if not others:
         return None
     canary = others[0]
-    stopped = {canary: 0} if safety.may_stop(view, canary, due=True) else {}
+    answers = view.serving is not None and view.size(view.serving).ready > 0
+    reached = view.weight_of(canary) > 0 or (answers and not view.serving_confirmed)
+    stopped = {} if reached and view.size(canary).ready else {canary: 0}
     return Step(
         state=State.INTRODUCING,
         message=f"revision {canary} is withdrawn before revision {view.target} is started",
         serve=view.serving,
         canary=canary,
         replicas={**({view.serving: view.replicas} if view.serving else {}), **stopped},
-        index=view.step_index or 0,
         started_at=view.step_started_at or view.now,
     )
 
@@ -174,7 +180,26 @@ def before_any_step(view: View, *, judged: bool) -> Step | None:
     if view.waits_to_begin:
         return wait_to_begin(view)
     failure = failure_at_once(view) if judged else None
-    return stay_with_serving(view, failure) if failure else None
+    if failure:
+        return stay_with_serving(view, failure)
+    return without_pods(view) if judged else None
+
+
+def without_pods(view: View) -> Step | None:
+    """While no pods are asked for, nothing can prove itself: the rollout stays where it is. None
+    where pods are asked for, or nothing serves that it would have to prove itself beside.
+    """
+    if view.replicas or view.serving is None:
+        return None
+    index, started_at = position(view, view.step_index or 0)
+    return under_way(
+        view,
+        State.INTRODUCING,
+        f"replicas is 0: revision {view.target} waits for pods",
+        index=index,
+        started_at=started_at,
+        pods=0,
+    )
 
 
 def under_way(
@@ -222,6 +247,7 @@ def wait_to_begin(view: View) -> Step:
         message=f"paused: revision {view.target} waits to be started"
         + (f"; revision {view.serving} serves on" if view.serving else ""),
         serve=view.serving,
+        weight=view.weight_of(view.target) if safety.may_keep_weight(view) else 0,
         replicas={view.serving: view.replicas} if view.serving else {},
     )
 
@@ -235,6 +261,14 @@ def position(view: View, last: int) -> tuple[int, datetime]:
     return min(view.step_index, last), view.step_started_at or view.now
 
 
+def is_recorded(view: View, index: int) -> bool:
+    """Whether status has it that the target is at this step. Strategies that send the target
+    requests wait for that before they do what a later step asks for: an operator that dies in
+    between would have forgotten what was measured and who promoted.
+    """
+    return view.has_begun and not view.retried and view.step_index == index
+
+
 def failure_at_once(view: View) -> Trouble | None:
     """What ends the attempt of a strategy that sends the target requests, or copies of them,
     whatever the time: pods that cannot start or end again and again, a failed analysis.
@@ -244,9 +278,9 @@ def failure_at_once(view: View) -> Trouble | None:
     return view.analysis.failure or view.shadow.failure
 
 
-def failure(view: View, started_at: datetime) -> Trouble | None:
+def failure(view: View, started_at: datetime, pods: int | None = None) -> Trouble | None:
     """What ends the attempt: permanent trouble at once, anything else at the deadline, which
-    does not run during a pause.
+    does not run during a pause. `pods` are as many as were waited for; None: all.
     """
     if view.trouble is not None and view.trouble.permanent:
         return view.trouble
@@ -259,12 +293,10 @@ def failure(view: View, started_at: datetime) -> Trouble | None:
             f"not ready after {seconds}: {view.trouble.message}",
             permanent=True,
         )
-    size = view.size(view.target)
-    return Trouble(
-        reasons.PROGRESS_DEADLINE_EXCEEDED,
-        f"{size.available} of {view.replicas} pods ready after {seconds}",
-        permanent=True,
-    )
+    wanted, available = pods or view.replicas, view.size(view.target).available
+    why = (view.cannot_divide or view.unconfirmed) if available >= wanted else ""
+    words = f"{available} of {wanted} pods ready after {seconds}{f': {why}' if why else ''}"
+    return Trouble(reasons.PROGRESS_DEADLINE_EXCEEDED, words, permanent=True)
 
 
 def stopped(view: View, failure: Trouble | None) -> str:
