@@ -341,6 +341,19 @@ def test_confirmed_means_that_every_pod_that_may_get_a_request_holds_the_route(
     assert bool(reading.why) is not expected
 
 
+@pytest.mark.parametrize("listed", [None, frozenset(), frozenset({f"{A}-0"})])
+def test_no_revision_is_reached_while_the_endpoint_lists_no_router_pod(
+    listed: frozenset[str] | None,
+):
+    observed = used(Route(A, B, 10))
+    assert ROUTER.read(observed).reachable == {A: 1, B: 1}
+    reading = ROUTER.read(replace(observed, endpoint_pods=listed))
+    assert reading.reachable == {}
+    assert reading.route == Route(A, B, 10)
+    one_left = ROUTER.read(replace(observed, endpoint_pods=frozenset({"r-1"})))
+    assert one_left.reachable == {A: 1, B: 1}
+
+
 def test_the_agents_own_words_reach_the_status():
     observed = answering(used(Route(A)), **{"r-1": RouterAnswer(error="the route is not JSON")})
     why = ROUTER.read(observed).why

@@ -82,10 +82,8 @@ class RouterProvider:
             why = _why_not(observed) or "clients are not sent to the router yet"
             return replace(reading, confirmed=False, actual={}, approximate=False, why=why)
         route = written_route(observed) or _answered_route(observed)
-        ready = {
-            revision: sum(map(is_ready, observed.pods.get(revision, ())))
-            for revision in (route.weights if route else {})
-        }
+        reached = route.weights if route and _listed(observed) else {}
+        ready = {r: sum(map(is_ready, observed.pods.get(r, ()))) for r in reached}
         why = _why_not(observed) or _why_not_listed(observed)
         confirmed = route is not None and not why
         return Reading(
@@ -112,11 +110,10 @@ class RouterProvider:
                 return ()
             used = {*reading.route.weights, *revision_services.running(observed)}
             return revision_services.unused(observed, used)
-        router_pods = {pod["metadata"]["name"] for pod in observed.router_pods}
-        if endpoint_names_router(observed) or router_pods & (observed.endpoint_pods or set()):
+        if endpoint_names_router(observed) or _listed(observed):
             return ()
         workload = [("Deployment", name), ("PodDisruptionBudget", name)]
-        if router_pods or observed.child("Deployment", name):
+        if observed.router_pods or observed.child("Deployment", name):
             return [key for key in workload if observed.child(*key)]
         # Provider GatewayAPI gives requests to the same Services.
         services = revision_services.unused(observed, ()) if written_text(observed) else []
@@ -214,10 +211,15 @@ def _why_not(observed: Observed) -> str:
     return f"{len(behind)} of {len(reached)} router pods have not taken the route over{told}"
 
 
+def _listed(observed: Observed) -> frozenset[str]:
+    """The router pods that the endpoint gives requests to."""
+    names = frozenset(pod["metadata"]["name"] for pod in observed.router_pods)
+    return names & (observed.endpoint_pods or frozenset())
+
+
 def _why_not_listed(observed: Observed) -> str:
     """Why clients may be somewhere else than the endpoint's selector says; empty when not."""
-    names = {pod["metadata"]["name"] for pod in observed.router_pods}
-    if not observed.endpoint_pods or not observed.endpoint_pods <= names:
+    if not observed.endpoint_pods or observed.endpoint_pods != _listed(observed):
         return "the endpoint does not list the router pods yet"
     return ""
 
