@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from model_operator import naming, resources
+from model_operator import naming
 from model_operator.observed import Observed, Resource
 from model_operator.traffic import service
 
@@ -16,21 +16,10 @@ Body = dict[str, Any]
 
 
 def revision_service(resource: Resource, revision: str) -> Body:
-    """The Service that has exactly one revision's pods, on the endpoint's ports. It is reached
-    from within the cluster alone: the endpoint's type and annotations are not its own.
-    """
+    """Service NAME-REVISION."""
     labels = naming.revision_labels(resource.name, revision)
     name = naming.revision_child(resource.name, revision)
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": resources.metadata(resource, name, labels),
-        "spec": {
-            "type": "ClusterIP",
-            "selector": naming.pod_selector(resource.name, revision),
-            "ports": service.ports(),
-        },
-    }
+    return service.of_one_revision(resource, name, labels, revision)
 
 
 def running(observed: Observed) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from model_operator import api, diagnosis, naming, resources
 from model_operator.api import ServiceSettings
-from model_operator.observed import Observed
+from model_operator.observed import Observed, Resource
 from model_operator.route import Reading, Route
 
 Body = dict[str, Any]
@@ -89,13 +89,30 @@ def endpoint(observed: Observed, selector: Mapping[str, str], route: str | None 
         "spec": {
             **({"type": settings.type} if settings else {}),
             "selector": dict(selector),
-            "ports": ports(),
+            "ports": _ports(),
         },
     }
 
 
-def ports() -> list[Body]:
-    """The ports of every Service in front of model servers."""
+def of_one_revision(
+    resource: Resource, name: str, labels: Mapping[str, str], revision: str
+) -> Body:
+    """A Service that has exactly one revision's pods, on the endpoint's ports. It is reached from
+    within the cluster alone: the endpoint's type and annotations are not its own.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": resources.metadata(resource, name, labels),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": naming.pod_selector(resource.name, revision),
+            "ports": _ports(),
+        },
+    }
+
+
+def _ports() -> list[Body]:
     return [{**port, "targetPort": "http", "protocol": "TCP"} for port in PORTS]
 
 

@@ -52,12 +52,16 @@ def names(name: str) -> tuple[tuple[str, str], ...]:
 
 def preview(resource: Resource, revision: str) -> Body:
     """Service NAME-preview: where a revision can be tried before it serves."""
-    return _of_one_revision(resource, naming.preview_service(resource.name), revision)
+    labels = naming.identity_labels(resource.name)
+    return service.of_one_revision(
+        resource, naming.preview_service(resource.name), labels, revision
+    )
 
 
 def shadow(resource: Resource, revision: str) -> Body:
     """Service NAME-shadow: where copies of requests go."""
-    return _of_one_revision(resource, naming.shadow_service(resource.name), revision)
+    labels = naming.identity_labels(resource.name)
+    return service.of_one_revision(resource, naming.shadow_service(resource.name), labels, revision)
 
 
 def mirror(observed: Observed, source: str) -> Body | None:
@@ -94,17 +98,3 @@ def mirror_hash(observed: Observed) -> str | None:
         return None
     text = str((live.get("data") or {}).get(resources.MIRROR_FILE, ""))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _of_one_revision(resource: Resource, name: str, revision: str) -> Body:
-    labels = naming.identity_labels(resource.name)
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": resources.metadata(resource, name, labels),
-        "spec": {
-            "type": "ClusterIP",
-            "selector": naming.pod_selector(resource.name, revision),
-            "ports": service.ports(),
-        },
-    }
