@@ -33,6 +33,8 @@ _MASKED_KEYS = ('k:{"uid"', 'k:{"ip"')
 """Of managedFields, which name a list's elements by their content."""
 _OF_CONTROLLERS = ("/replicasets", "/endpointslices")
 """Kinds that controllers write, as often as they happen to see changes: generations say nothing."""
+_NEWS_OF_CONTROLLERS = ("/endpoints", "/endpointslices")
+"""Kinds whose annotations say when a change was seen last, or nothing when none was."""
 _BY_TYPE = frozenset({"conditions", "managedFields", "ownerReferences", "ports"})
 """Lists whose order says nothing."""
 
@@ -62,6 +64,9 @@ async def end_state(admin: Admin, paths: list[str], namespace: str) -> dict[str,
             if path.endswith(_OF_CONTROLLERS):
                 masked["metadata"].pop("generation")
                 masked.get("status", {}).pop("observedGeneration", None)
+            if path.endswith(_NEWS_OF_CONTROLLERS):
+                masked["metadata"].pop("annotations", None)
+                masked["metadata"].pop("managedFields", None)
             identity = f"{path.rsplit('/', 1)[1]} {masked['metadata']['name']}"
             found.setdefault(identity, []).append(masked)
     return {

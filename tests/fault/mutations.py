@@ -40,6 +40,13 @@ MUTATIONS = (
         Workflow("recreate", workflows.one_serves_alone, workflows.update),
         "beside",
     ),
+    Mutation(
+        "may_have_weight",
+        Workflow(
+            "canary aborted", workflows.one_serves_by("Canary"), workflows.abort_while_it_waits
+        ),
+        "raised beside",
+    ),
 )
 
 

@@ -87,9 +87,16 @@ class Record:
         )
 
     def quiet_for(self) -> float:
-        """Seconds since the last write that was no Lease's."""
-        times = [c.at for c in self.calls if c.request.writes and c.request.plural != "leases"]
+        """Seconds since the last write that was no Lease's, or the last pass."""
+        times = [call.at for call in self.calls if _is_of_a_pass(call.request)]
         return time.monotonic() - times[-1] if times else float("inf")
+
+
+def _is_of_a_pass(request: Request) -> bool:
+    """A write, or the read of the resource that each pass makes."""
+    if request.writes:
+        return request.plural != "leases"
+    return (request.verb, request.plural) == ("get", "modeldeployments")
 
 
 def is_status(request: Request) -> bool:
