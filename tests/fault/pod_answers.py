@@ -56,6 +56,7 @@ class PodAnswers:
 
     admin: Admin
     find: Callable[[str, str], Body | None]
+    clock: Callable[[], float] = time.monotonic
     _says: dict[str, Says] = field(default_factory=dict)
     _reads: dict[str, int] = field(default_factory=dict)
     _mounted: dict[str, Mounted] = field(default_factory=dict)
@@ -130,8 +131,8 @@ class PodAnswers:
         if mounted is None:
             mounted = self._mounted[uid] = Mounted(await self._config_map(pod), touched)
         if touched != mounted.touched:
-            mounted.touched, mounted.due = touched, time.monotonic() + MOUNT_SECONDS
-        if mounted.due is not None and time.monotonic() >= mounted.due:
+            mounted.touched, mounted.due = touched, self.clock() + MOUNT_SECONDS
+        if mounted.due is not None and self.clock() >= mounted.due:
             mounted.text, mounted.due = await self._config_map(pod), None
         return mounted
 
