@@ -135,6 +135,7 @@ class Agent:
         try:
             text = self._settings.route_file.read_text()
             if text == self._seen:
+                self._refused = None
                 return self._document
             document = route.parse(text)
             slots = assign(self._slots, document.addresses)

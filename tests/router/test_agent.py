@@ -103,6 +103,15 @@ async def test_a_file_that_is_no_route_changes_nothing_and_is_told_of(
         await router.give(document(pods, "a"))
 
 
+async def test_the_same_good_file_after_nonsense_takes_the_refusal_back(tmp_path: Path, pods: Pods):
+    async with running(tmp_path, document(pods, "a", "b", 10)) as router:
+        good = await router.answer()
+        router.write("{")
+        await eventually(lambda: "not JSON" in router.words(), "the refusal is in the log")
+        assert "not JSON" in (await router.answer())["error"]
+        assert await router.give(document(pods, "a", "b", 10)) == good
+
+
 async def test_a_router_without_a_good_file_is_not_ready_until_there_is_one(
     tmp_path: Path, pods: Pods
 ):
