@@ -79,9 +79,19 @@ def _facts(snapshot: Snapshot, style: Style) -> Iterator[Node]:
     strategy = (spec.get("strategy") or {}).get("type", "Standard")
     at = describe.step(body)
     since = describe.age(status.get("stepStartedAt"), snapshot.now)
-    held = "; paused by spec.paused" if spec.get("paused") else ""
     under_way = f", {at}{f' (for {since})' if since else ''}" if at else ""
-    yield _fact("strategy", f"{strategy}{under_way}{held}", style)
+    yield _fact("strategy", f"{strategy}{under_way}{_pause(body)}", style)
+
+
+def _pause(body: Body) -> str:
+    """Who has paused the rollout. What an action said holds until the next generation."""
+    asked = bool(body["spec"].get("paused"))
+    held = (body.get("status") or {}).get("heldPause") or {}
+    if held.get("generation") != body["metadata"].get("generation"):
+        return "; paused by spec.paused" if asked else ""
+    if held["paused"]:
+        return "; paused by an action"
+    return "; spec.paused is set, resumed by an action" if asked else ""
 
 
 def _fact(name: str, words: str, style: Style) -> Node:

@@ -57,6 +57,28 @@ def test_a_canary_is_shown_whole():
     ]
 
 
+@pytest.mark.parametrize(
+    ("asked", "action", "words"),
+    [
+        (True, None, "; paused by spec.paused"),
+        (True, {"paused": False, "generation": 7}, "; spec.paused is set, resumed by an action"),
+        (True, {"paused": False, "generation": 6}, "; paused by spec.paused"),
+        (False, {"paused": True, "generation": 7}, "; paused by an action"),
+        (False, {"paused": True, "generation": 6}, ""),
+        (False, {"paused": False, "generation": 7}, ""),
+        (False, None, ""),
+    ],
+)
+def test_a_pause_is_told_by_whoever_asked_last(
+    asked: bool, action: dict[str, Any] | None, words: str
+):
+    body = statuses.canary()
+    body["spec"]["paused"] = asked
+    body["status"] |= {"heldPause": action} if action else {}
+    (strategy,) = (line for line in shown(body) if "strategy" in line)
+    assert strategy == f"├─ strategy   Canary, step 2 of 4: wait 5m (for 1m12s){words}"
+
+
 def test_a_failure_says_why_in_the_containers_own_words():
     failed = [crashed(3, "bad bytes") | {"restartCount": 1}]
     lines = shown(
