@@ -6,15 +6,26 @@ The first of the two modules that do I/O; the other is `apply`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
-from model_operator import actions, api, diagnosis, fallback, naming, revisions, validation
+from model_operator import (
+    actions,
+    api,
+    child_names,
+    diagnosis,
+    fallback,
+    naming,
+    revisions,
+    validation,
+)
 from model_operator.clients import routers as router_agents
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.measuring import Measurer
@@ -26,7 +37,7 @@ from model_operator.revisions import ResolvedModel
 from model_operator.rollout import comparison
 from model_operator.router_answer import RouterAnswer
 from model_operator.timestamps import parse_time
-from model_operator.traffic import gateway_api, providers, router_objects, side_services
+from model_operator.traffic import gateway_api, providers, router_objects
 
 PATIENCE = timedelta(seconds=15)
 _BESIDE = ("ConfigMap", "HTTPRoute", providers.BUDGET)
@@ -54,44 +65,41 @@ async def observe(
     )
     found = dict(zip(_LISTED, (items for items, _ in listed), strict=True))
     histories, pods = found["ControllerRevision"], found.pop("Pod")
-    children = [body for items in found.values() for body in items if not _is_endpoint(body, name)]
+    bodies: Iterable[Body] = itertools.chain.from_iterable(found.values())
+    children = [body for body in bodies if not _is_endpoint(body, name)]
     # Last: what went with its resource must not be taken for lost.
     body = await cluster.get(api.KIND, namespace, name)
     if body is None or "deletionTimestamp" in body["metadata"]:
         return None
     resource = read_resource(body)
     resolution = await resolve(resource, registry, histories)
-    namesakes = await _namesakes(cluster, resource, resolution, children)
     slow = rollout_is_slow(resource, now)
     routers = [pod for pod in pods if providers.is_router(resource, pod)]
-    observed = assemble(
+    beside, served = await _of_provider(cluster, resource, children)
+    children = [*children, *beside, *([service] if service else [])]
+    with_children = partial(
+        assemble,
         probe_answers=await _probe_answers(cluster, namespace, pods) if slow else {},
         resource=resource,
         defaults=defaults,
         resolution=resolution,
-        children=[
-            *children,
-            *namesakes,
-            *([service] if service else []),
-            *await _of_provider(cluster, resource, children),
-        ],
         pods=pods,
         endpoints=endpoints,
         router_answers=await router_agents.ask(reader, namespace, routers),
-        served={kind: await cluster.served_version(kind) for kind in _kinds_to_find(resource)},
+        served=served,
     )
+    observed = with_children(children=children)
+    if namesakes := await _namesakes(cluster, observed, children):
+        observed = with_children(children=[*children, *namesakes])
     return await _measured(measurer, observed, now)
-
-
-def _kinds_to_find(resource: Resource) -> list[str]:
-    """Kinds of which the chosen provider has to know whether and how the cluster serves them."""
-    return [kind for kind, _ in providers.names(resource) if kind not in _LISTED]
 
 
 async def _of_provider(
     cluster: Cluster, resource: Resource, children: Iterable[Body]
-) -> list[Body]:
-    """What is not listed with the other children: few resources have any of it."""
+) -> tuple[list[Body], dict[str, str | None]]:
+    """What is not listed with the other children, since few resources have any of it; and in which
+    version the cluster serves each of its kinds.
+    """
     traffic = resource.spec.traffic.provider if resource.spec else "Service"
     left = any(naming.revision_of(resource.name, child) == "router" for child in children)
     services = any(
@@ -102,11 +110,12 @@ async def _of_provider(
         traffic == "Router" or left
     )
     wanted += [("HTTPRoute", resource.name)] * gateway_api.must_be_read(traffic, services)
-    found = []
+    found, served = [], {}
     for kind, name in wanted:
-        if await cluster.served_version(kind):
+        served[kind] = await cluster.served_version(kind)
+        if served[kind]:
             found.append(await cluster.get(kind, resource.namespace, name))
-    return [body for body in found if body is not None]
+    return [body for body in found if body is not None], served
 
 
 async def _measured(measurer: Measurer, observed: Observed, now: datetime) -> Observed:
@@ -276,34 +285,17 @@ async def _probe_answers(
     }
 
 
-async def _namesakes(
-    cluster: Cluster,
-    resource: Resource,
-    resolution: Resolution | ResolutionError | None,
-    listed: Iterable[Body],
-) -> list[Body]:
-    """What has the name of a child of the wanted or the stable revision, and lacks our labels."""
-    if not isinstance(resolution, Resolution):
-        return []
-    wanted = {revisions.revision_id(resolution.model.sha256, resource.server)}
-    if resource.status.stable is not None:
-        wanted.add(resource.status.stable.revision)
+async def _namesakes(cluster: Cluster, observed: Observed, listed: Iterable[Body]) -> list[Body]:
+    """What has the name of a child and was not listed: it lacks our labels."""
     known = {(body["kind"], body["metadata"]["name"]) for body in listed}
-    taken = [
-        (kind, naming.revision_child(resource.name, revision))
-        for revision in sorted(wanted)
-        for kind in ("ControllerRevision", "Deployment")
-    ]
-    if resource.spec and resource.spec.strategy.type in ("BlueGreen", "Shadow"):
-        taken += side_services.names(resource.name)
-    taken += [key for key in providers.names(resource) if key[0] in _LISTED]
-    if resource.spec and resource.spec.traffic.provider != "Service":
-        taken += [("Service", naming.revision_child(resource.name, r)) for r in sorted(wanted)]
-    found = [
-        await cluster.get(kind, resource.namespace, name)
-        for kind, name in taken
-        if (kind, name) not in known
-    ]
+    namespace = observed.resource.namespace
+    found = await asyncio.gather(
+        *(
+            cluster.get(kind, namespace, name)
+            for kind, name in child_names.may_be_written(observed)
+            if kind in _LISTED and (kind, name) not in known
+        )
+    )
     return [body for body in found if body is not None]
 
 

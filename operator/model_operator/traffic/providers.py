@@ -22,11 +22,20 @@ BUDGET = "PodDisruptionBudget"
 
 
 def chosen(observed: Observed) -> Provider:
-    """The provider that the spec names; where nothing of it is valid, the one that is in use."""
+    """The provider by which requests are divided now."""
+    return PROVIDERS[name_of(observed)]
+
+
+def name_of(observed: Observed) -> str:
+    """The one that the spec names. What an invalid spec says of traffic may be lost, and nothing
+    new starts by it: with such a spec it is the one that is in use.
+    """
     spec = observed.resource.spec
-    if spec is not None:
-        return PROVIDERS[spec.traffic.provider]
-    return ROUTER if router.endpoint_names_router(observed) else SERVICE
+    if spec is not None and not observed.resource.invalid:
+        return spec.traffic.provider
+    if observed.http_route is not None:
+        return "GatewayAPI"
+    return "Router" if router.endpoint_names_router(observed) else "Service"
 
 
 def read(observed: Observed, provider: Provider) -> Reading:
@@ -47,16 +56,14 @@ def obsolete(observed: Observed) -> Iterator[tuple[str, str]]:
 
 def look_again(observed: Observed, reading: Reading) -> timedelta | None:
     """When to look at a data plane again that has not confirmed yet, and tells nobody when."""
-    spec = observed.resource.spec
-    if spec is None or reading.confirmed or not reading.why:
+    if reading.confirmed or not reading.why:
         return None
     polls = {"Router": router.POLL, "GatewayAPI": gateway_api.POLL}
-    return polls.get(spec.traffic.provider)
+    return polls.get(name_of(observed))
 
 
-def names(resource: Resource) -> tuple[tuple[str, str], ...]:
-    """Kind and name of what the chosen provider writes beside the endpoint and the revisions."""
-    provider = resource.spec.traffic.provider if resource.spec else "Service"
+def names(resource: Resource, provider: str) -> tuple[tuple[str, str], ...]:
+    """Kind and name of what a provider writes beside the endpoint and the revisions."""
     router_name = router_objects.router_name(resource)
     beside = {
         "Router": tuple((kind, router_name) for kind in ("ConfigMap", "Deployment", BUDGET)),

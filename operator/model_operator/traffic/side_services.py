@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from model_operator import api, naming, resources
@@ -38,16 +38,19 @@ def wanted(observed: Observed, step: Step, serving: str | None) -> list[Body]:
 
 def present(observed: Observed) -> list[tuple[str, str]]:
     """Kind and name of what stands beside the endpoint."""
-    return [key for key in names(observed.resource.name) if key in observed.others]
+    every = [key for kind in _SIDES for key in names(observed.resource.name, kind)]
+    return [key for key in every if key in observed.others]
 
 
-def names(name: str) -> tuple[tuple[str, str], ...]:
-    """Kind and name of all that may stand beside the endpoint."""
-    return (
-        ("Service", naming.preview_service(name)),
-        ("ConfigMap", naming.mirror_config_map(name)),
-        ("Service", naming.shadow_service(name)),
-    )
+def names(name: str, strategy: str) -> list[tuple[str, str]]:
+    """Kind and name of all that a strategy may have beside the endpoint."""
+    return [(kind, named(name)) for kind, named in _SIDES.get(strategy, ())]
+
+
+_SIDES: Mapping[str, tuple[tuple[str, Callable[[str], str]], ...]] = {
+    "BlueGreen": (("Service", naming.preview_service),),
+    "Shadow": (("ConfigMap", naming.mirror_config_map), ("Service", naming.shadow_service)),
+}
 
 
 def preview(resource: Resource, revision: str) -> Body:
