@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -106,17 +106,26 @@ class Children:
                     metadata["name"], metadata["uid"], side_services.MIRROR_ANNOTATION, found
                 )
 
-    def deletes(self) -> Iterator[Delete]:
-        """What is not used any more."""
+    def deletes(self, *, blocked: bool) -> Iterator[Delete]:
+        """What is not used any more; with something in the way only what would go on working."""
         yield from self._deletes_beside()
-        yield from self._deletes_of_retired()
+        if not blocked:
+            yield from self._deletes_of_providers()
+            yield from self._deletes_of_retired()
 
     def _deletes_beside(self) -> Iterator[Delete]:
         if self.step is None:
             return
         wanted = {(body["kind"], body["metadata"]["name"]) for body, _ in self._beside()}
         unwanted = [key for key in side_services.present(self.observed) if key not in wanted]
-        for kind, name in [*unwanted, *providers.obsolete(self.observed)]:
+        yield from self._deletes_by_name(unwanted)
+
+    def _deletes_of_providers(self) -> Iterator[Delete]:
+        if self.step is not None:
+            yield from self._deletes_by_name(providers.obsolete(self.observed))
+
+    def _deletes_by_name(self, keys: Iterable[tuple[str, str]]) -> Iterator[Delete]:
+        for kind, name in keys:
             if live := self.observed.child(kind, name):
                 yield Delete(kind, name, live["metadata"]["uid"])
 

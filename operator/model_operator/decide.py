@@ -10,9 +10,18 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from model_operator import actions, diagnosis, judging, naming, reasons, status, target
+from model_operator import (
+    actions,
+    canonical,
+    diagnosis,
+    judging,
+    naming,
+    reasons,
+    status,
+    target,
+)
 from model_operator.actions import Orders, Situation
-from model_operator.api import ModelDeploymentSpec
+from model_operator.api import ModelDeploymentSpec, Strategy
 from model_operator.children import Children
 from model_operator.errors import ResolutionDelayed, ResolutionError
 from model_operator.judging import Verdicts
@@ -59,12 +68,13 @@ def decide(observed: Observed, now: datetime) -> Plan:
     obstacle = find_obstacle(observed, model_resolved)
     sizes = observed_sizes(observed)
     verdicts = judging.judge(observed, aim.revision if aim else None, retried=orders.retried)
-    step = None
-    if refused_for_good(observed, aim) or not blocks_the_rollout(observed, obstacle):
-        view = what_the_strategy_sees(
-            observed, aim, serving, orders, sizes, reading, provider, verdicts, now
-        )
-        step = next_step(view, orders) if view else None
+    view = what_the_strategy_sees(
+        observed, aim, serving, orders, sizes, reading, provider, verdicts, now
+    )
+    step = next_step(view, orders) if view else None
+    blocked = blocks_the_rollout(observed, obstacle) and not refused_for_good(observed, aim)
+    if view and step and blocked and not safety.takes_requests_away(view, step):
+        step = None
     route = wanted_route(step, aim, serving, sizes, reading.route)
     facts = Facts(
         observed=observed,
@@ -78,6 +88,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         reading=reading,
         sizes=sizes,
         verdicts=verdicts,
+        step_hash=step_hash(observed, orders),
         step=step,
         obstacle=obstacle,
         orders=orders,
@@ -89,7 +100,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         replacements=tuple(children.replacements()),
         scales=tuple(children.scales()),
         touches=tuple(children.touches()),
-        deletes=tuple(children.deletes()) if obstacle is None else (),
+        deletes=tuple(children.deletes(blocked=obstacle is not None)),
         status=new_status if new_status != last_status(observed) else None,
         events=tuple(Event(*t) for t in status.transitions(observed.resource.status, new_status)),
         requeue_after=requeue_after(observed, step, reading, now),
@@ -108,6 +119,7 @@ def obeyed_orders(
     recorded = resource.status
     unresolved = why_unresolved(observed)
     in_force = actions.recorded_orders(recorded, wanted)
+    introduced = wanted or target.running_revision(observed, serving)
     return actions.obey(
         actions.pending(resource.body, recorded),
         in_force,
@@ -115,10 +127,10 @@ def obeyed_orders(
             name=resource.name,
             generation=resource.generation,
             wanted=wanted,
-            introduced=wanted or target.running_revision(observed, serving),
+            introduced=introduced,
             serving=serving,
             step_index=recorded.current_step_index,
-            promotable=waits_for_promotion(observed, in_force),
+            promotable=waits_for_promotion(observed, in_force, introduced),
             paused=resource.spec is not None and is_paused(observed, resource.spec, in_force),
             status_lost=recorded.observed_generation is None and bool(observed.deployments),
             kept=records.keys(),
@@ -257,6 +269,7 @@ def what_the_strategy_sees(
         exact=provider.exact,
         cannot_divide=provider.cannot_divide(observed, divided) if divided else "",
         step_index=recorded.current_step_index,
+        same_steps=recorded.current_step_hash in (None, step_hash(observed, orders)),
         step_started_at=step_started_at(observed, now, paused=paused),
         introduced=recorded.canary.revision if recorded.canary else None,
         failed=orders.failed_rollback if orders.rollback_to else orders.failed,
@@ -273,16 +286,37 @@ def what_the_strategy_sees(
 
 def next_step(view: View, orders: Orders) -> Step:
     """Asks the strategy. A rollback goes straight to a revision that has served before."""
-    kind = view.strategy.type
-    if orders.rollback_to and kind != "Recreate":
-        kind = "Standard"
-    return STRATEGIES[kind](view)
+    return STRATEGIES[kind_of_rollout(view.strategy, orders)](view)
 
 
-def waits_for_promotion(observed: Observed, orders: Orders) -> bool:
+def kind_of_rollout(strategy: Strategy, orders: Orders) -> str:
+    """The strategy that is followed."""
+    straight = orders.rollback_to and strategy.type != "Recreate"
+    return "Standard" if straight else strategy.type
+
+
+def step_hash(observed: Observed, orders: Orders) -> str | None:
+    """What an index counts in: the steps of a canary are part of it, other settings are not. An
+    invalid spec changes nothing in it.
+    """
+    spec = observed.resource.spec
+    if spec is None or observed.resource.invalid:
+        return observed.resource.status.current_step_hash
+    kind = kind_of_rollout(spec.strategy, orders)
+    steps = canary.steps_of(spec.strategy) if kind == "Canary" else ()
+    return canonical.digest(
+        {"strategy": kind, "steps": [s.model_dump(by_alias=True, mode="json") for s in steps]}
+    )[:10]
+
+
+def waits_for_promotion(observed: Observed, orders: Orders, introduced: str | None) -> bool:
     """Whether the step that is under way goes on with the action promote."""
-    spec, index = observed.resource.spec, observed.resource.status.current_step_index
-    if spec is None or orders.rollback_to:
+    spec, recorded = observed.resource.spec, observed.resource.status
+    index = recorded.current_step_index
+    ready = any(map(diagnosis.is_ready, observed.pods.get(introduced or "", ())))
+    if spec is None or orders.rollback_to or not ready:
+        return False
+    if recorded.canary is None or recorded.canary.revision != introduced:
         return False
     return {
         "Canary": canary.waits_for_promotion(spec.strategy, index),
@@ -337,8 +371,10 @@ def target_trouble(observed: Observed, revision: str, orders: Orders) -> Trouble
         and failure.revision == revision
     ):
         return Trouble(failure.reason, failure.message, permanent=True)
-    trouble = diagnosis.crash_loop(observed.pods.get(revision, ())) or diagnosis.diagnose(
-        observed.pods.get(revision, ()),
+    started_at = parse_time(observed.resource.status.step_started_at)
+    pods = observed.pods.get(revision, ())
+    trouble = diagnosis.crash_loop(pods, started_at) or diagnosis.diagnose(
+        pods,
         observed.deployments.get(revision),
         observed.probe_answers,
     )

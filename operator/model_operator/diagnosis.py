@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from model_operator import reasons
 from model_operator.rollout.view import Trouble
+from model_operator.timestamps import parse_time
 
 Body = Mapping[str, Any]
 
@@ -71,14 +73,16 @@ def diagnose(
     return next((t for t in troubles if t.permanent), troubles[0] if troubles else None)
 
 
-def crash_loop(pods: Iterable[Body]) -> Trouble | None:
+def crash_loop(pods: Iterable[Body], since: datetime | None) -> Trouble | None:
     """The trouble of a pod that has ended so often that the next start will not help, whether it
-    is ready in between or not.
+    is ready in between or not, and that ended last after `since`.
     """
     for pod in pods:
         for container in pod.get("status", {}).get("containerStatuses", ()):
             waits = container.get("state", {}).get("waiting", {})
             often = container.get("restartCount", 0) >= LOOP_RESTARTS
+            ended = parse_time(_last_end(container).get("finishedAt"))
+            often = often and not (since and ended and ended < since)
             if is_terminating(pod) or not (often or waits.get("reason") == "CrashLoopBackOff"):
                 continue
             trouble = _container_trouble({**container, "state": waits and {"waiting": waits}})
@@ -118,7 +122,7 @@ def _container_trouble(container: Body) -> Trouble | None:
             reasons.CONTAINER_NOT_STARTED,
             f"container {container['name']} cannot start ({reason}): {_one_line(detail)}",
         )
-    ended = state.get("terminated") or container.get("lastState", {}).get("terminated")
+    ended = _last_end(container)
     if not ended or ended.get("exitCode") == 0:
         return None
     code = ended["exitCode"]
@@ -142,6 +146,13 @@ def _refused_pods(deployment: Body) -> Iterator[Trouble]:
 def _condition(pod: Body, kind: str) -> Body:
     conditions = pod.get("status", {}).get("conditions", ())
     return next((c for c in conditions if c["type"] == kind), {})
+
+
+def _last_end(container: Body) -> Body:
+    """How the container ended last; empty when it never has."""
+    state = container.get("state", {})
+    ended: Body = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
+    return ended
 
 
 def _last_words(message: str) -> str:

@@ -47,7 +47,11 @@ def judge(observed: Observed, target: str | None, *, retried: bool) -> Verdicts:
             compared.stable if compared else None,
         )
         found, metrics = judged.findings, list(judged.metrics)
-        if found.failure is None and measurement is None and not _in_this_step(recorded):
+        unjudged = measurement is None and not _in_this_step(recorded)
+        has_none = compared is None and spec.strategy.type == "Canary"
+        if has_none:
+            found = Findings()
+        elif found.failure is None and unjudged:
             found = Findings(holds=f"waiting for the analysis, every {spec.analysis.interval}")
     agrees = Findings()
     if spec.strategy.type == "Shadow":
@@ -67,7 +71,8 @@ def judge(observed: Observed, target: str | None, *, retried: bool) -> Verdicts:
 def _recorded_of(recorded: api.ModelDeploymentStatus, target: str) -> tuple[api.MetricStatus, ...]:
     """What was found of the target in this rollout before."""
     under_way = recorded.canary is not None and recorded.canary.revision == target
-    kept = recorded.retiring is not None
+    serves = recorded.stable is not None and recorded.stable.revision == target
+    kept = recorded.retiring is not None and serves
     known = recorded.current_step_index is not None and (under_way or kept)
     failed = target in (recorded.failed_revision, recorded.failed_rollback)
     return tuple(recorded.analysis or ()) if known or failed else ()

@@ -44,6 +44,8 @@ class Facts:
     sizes: Mapping[str, Size]
     verdicts: Verdicts
     """What the analysis says."""
+    step_hash: str | None
+    """Of the strategy and the steps that an index counts in now."""
     step: Step | None
     """None when nothing may be decided: a name is taken, a child was refused."""
     obstacle: Verdict | None
@@ -72,6 +74,7 @@ def build(facts: Facts) -> Body:
         canary=_revision(introduced, facts),
         traffic=_traffic(facts),
         current_step_index=step.index if step else resource.status.current_step_index,
+        current_step_hash=_current_step_hash(facts),
         step_started_at=_step_started_at(facts),
         model=facts.model,
         replicas=facts.sizes.get(serving or "", Size()).desired,
@@ -111,9 +114,10 @@ def phase(facts: Facts, verdicts: Mapping[str, Verdict]) -> str:
     if verdicts[reasons.READY].holds:
         return "Healthy"
     halted = facts.step and facts.step.state in (State.PAUSED, State.AWAITING_PROMOTION)
-    if halted and not verdicts[reasons.STALLED].holds:
-        return "Paused"
     available = verdicts[reasons.AVAILABLE]
+    answers = available.reason != reasons.NO_READY_PODS
+    if halted and answers and not verdicts[reasons.STALLED].holds:
+        return "Paused"
     as_asked = available.reason in (reasons.NO_STABLE_REVISION, reasons.SCALED_TO_ZERO)
     dark = not available.holds and not as_asked
     if verdicts[reasons.STALLED].holds or dark:
@@ -301,6 +305,12 @@ def _traffic(facts: Facts) -> list[api.WeightStatus] | None:
 def _divides(facts: Facts) -> bool:
     spec = facts.observed.resource.spec
     return spec is not None and spec.strategy.type == "Canary"
+
+
+def _current_step_hash(facts: Facts) -> str | None:
+    if facts.step is None:
+        return facts.observed.resource.status.current_step_hash
+    return facts.step_hash if facts.step.index is not None else None
 
 
 def _step_started_at(facts: Facts) -> str | None:

@@ -85,8 +85,10 @@ def running_revision(observed: Observed, serving: str | None) -> str | None:
     what the spec means. Nothing new is started then.
     """
     recorded = observed.resource.status
-    if recorded.current_step_index is not None and recorded.canary is not None:
-        return recorded.canary.revision
+    introduced = recorded.canary.revision if recorded.canary else None
+    under_way = recorded.current_step_index is not None
+    if under_way and introduced and introduced != recorded.failed_revision:
+        return introduced
     return serving
 
 

@@ -152,8 +152,11 @@ def test_a_container_that_fails_again_and_again_loops_although_its_pod_is_ready_
     failed = {"terminated": {"exitCode": 1, "message": "boom"}}
     running = {"name": "server", "state": {"running": {}}, "lastState": failed}
     pods = [make_pod(ready=True, containers=[{**running, "restartCount": 3}])]
-    found = crash_loop(pods)
+    found = crash_loop(pods, None)
     assert found
     assert found.looping
     assert "boom" in found.message
-    assert crash_loop([make_pod(ready=True, containers=[{**running, "restartCount": 2}])]) is None
+    assert (
+        crash_loop([make_pod(ready=True, containers=[{**running, "restartCount": 2}])], None)
+        is None
+    )

@@ -86,9 +86,9 @@ def test_selector_switched_after_the_old_pods_are_gone(provider: str, strategy: 
 
 def test_stable_scaled_down_while_canary_pods_are_missing(world: World):
     introduced(world, 3)
+    assert world.act("promote")["accepted"]
     hold(world, "2")
     world.play_pods()
-    assert world.act("promote")["accepted"]
     passes(world, 20)
     assert world.replicas_by_version()["1"] == 3
     assert world.weights_by_version()["1"] == 100

@@ -121,6 +121,10 @@ class ModelDeploymentStatus(ApiType):
     current_step_index: int | None = Field(
         default=None, description="The step of the rollout that is under way, from 0."
     )
+    current_step_hash: str | None = Field(
+        default=None,
+        description="A hash of the strategy and the steps that the index counts in.",
+    )
     step_started_at: str | None = Field(
         default=None,
         description="When that step began.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from model_operator.rollout.view import Size, View
+from model_operator.rollout.view import Size, State, Step, View
 from model_operator.route import Route
 
 
@@ -70,6 +70,15 @@ def must_stay(written: Route, wanted: Route, sizes: Mapping[str, Size]) -> bool:
     lowered = wanted.weight_of(written.canary) < written.weight
     stable, canary = (sizes.get(r, Size()).ready for r in (written.stable, written.canary))
     return lowered and canary > 0 and stable == 0
+
+
+def takes_requests_away(view: View, step: Step) -> bool:
+    """Whether a step is one that is taken whatever stands in the way of the rollout: it ends a
+    revision that has a part of the requests, or gives the requests back.
+    """
+    if view.route is None or not view.route.weight or step.serve != view.route.stable:
+        return False
+    return step.state is State.FAILED or step.weight < view.route.weight
 
 
 def has_the_cluster_for_itself(view: View, revision: str) -> bool:

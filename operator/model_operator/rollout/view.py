@@ -91,6 +91,8 @@ class View:
     retiring: str | None = None
     """The revision that served before this one, as long as it is kept."""
     step_index: int | None = None
+    same_steps: bool = True
+    """The recorded index counts in the steps that the spec has now."""
     step_started_at: datetime | None = None
     introduced: str | None = None
     """The revision that the recorded step was introducing."""
@@ -118,11 +120,6 @@ class View:
         return self.strategy.type == "Canary"
 
     @property
-    def elapsed(self) -> timedelta:
-        """How long the recorded step has been under way."""
-        return self.now - self.step_started_at if self.step_started_at else timedelta(0)
-
-    @property
     def waits_to_begin(self) -> bool:
         """Whether a pause keeps the rollout to the target from beginning. A target that served
         before, as the record has it, is repaired, not rolled out.
@@ -132,7 +129,8 @@ class View:
     @property
     def has_begun(self) -> bool:
         """Whether the rollout to the target is under way already."""
-        return self.step_index is not None and self.introduced == self.target
+        recorded = self.step_index is not None and self.same_steps
+        return recorded and self.introduced == self.target
 
 
 class State(Enum):
