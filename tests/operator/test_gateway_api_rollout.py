@@ -48,9 +48,9 @@ class Stage:
     kubectl: Kubectl
     namespace: str
 
-    def apply(self, version: int) -> None:
+    def apply(self, version: int, traffic: Body = GATEWAY) -> None:
         model = {"uri": f"models:/cats-dogs/{version}"}
-        body = manifest(self.namespace, model=model, strategy=CANARY, traffic=GATEWAY)
+        body = manifest(self.namespace, model=model, strategy=CANARY, traffic=traffic)
         self.kubectl("apply", "-f", "-", stdin=body)
 
     def ask(self, verb: str) -> None:
@@ -150,6 +150,17 @@ async def test_the_pods_of_an_aborted_canary_stay_until_the_gateways_send_it_not
         return await live.pods_of(canary) == 0
 
     await eventually(stopped, "no pods of the aborted canary")
+
+
+async def test_a_canary_is_aborted_through_the_gateways_while_the_spec_is_invalid(live: Stage):
+    await live.introduce(2)
+    parents = (await live.route() or {})["spec"]["parentRefs"]
+    live.apply(2, traffic={"provider": "GatewayAPI"})
+    await live.until(reasons.STALLED, "True", reasons.INVALID_SPEC)
+    assert await live.weights() == [50, 50]
+    live.ask("abort")
+    await live.until_weights(100)
+    assert (await live.route() or {})["spec"]["parentRefs"] == parents
 
 
 async def test_a_gateway_api_that_is_installed_later_is_found_and_used(stage: Stage, monkeypatch):
