@@ -11,8 +11,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from model_operator.traffic.router import TOUCH_ANNOTATION
-from model_operator.traffic.side_services import MIRROR_ANNOTATION
 from tests.fault.admin import Admin
 
 Body = dict[str, Any]
@@ -26,15 +24,14 @@ _MASKED = frozenset(
         *("lastTransitionTime", "lastUpdateTime", "lastProbeTime", "lastHeartbeatTime"),
         *("podIP", "podIPs", "ip", "clusterIP", "clusterIPs", "nodePort", "addresses"),
         "endpoints.kubernetes.io/last-change-trigger-time",
-        *(TOUCH_ANNOTATION, MIRROR_ANNOTATION),
     }
 )
 _MASKED_KEYS = ('k:{"uid"', 'k:{"ip"')
 """Of managedFields, which name a list's elements by their content."""
 _OF_CONTROLLERS = ("/replicasets", "/endpointslices")
 """Kinds that controllers write, as often as they happen to see changes: generations say nothing."""
-_NEWS_OF_CONTROLLERS = ("/endpoints", "/endpointslices")
-"""Kinds whose annotations say when a change was seen last, or nothing when none was."""
+_WITH_NEWS = ("/endpoints", "/endpointslices", "/pods")
+"""Kinds whose annotations say when a change was seen or told of last, or nothing when none was."""
 _BY_TYPE = frozenset({"conditions", "managedFields", "ownerReferences", "ports"})
 """Lists whose order says nothing."""
 
@@ -64,7 +61,7 @@ async def end_state(admin: Admin, paths: list[str], namespace: str) -> dict[str,
             if path.endswith(_OF_CONTROLLERS):
                 masked["metadata"].pop("generation")
                 masked.get("status", {}).pop("observedGeneration", None)
-            if path.endswith(_NEWS_OF_CONTROLLERS):
+            if path.endswith(_WITH_NEWS):
                 masked["metadata"].pop("annotations", None)
                 masked["metadata"].pop("managedFields", None)
             identity = f"{path.rsplit('/', 1)[1]} {masked['metadata']['name']}"
