@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -233,3 +234,14 @@ def test_while_nobody_answers_the_phase_is_not_paused(world: World):
     world.container = lambda revision: {"name": "server", "state": {"waiting": {"reason": "X"}}}
     passes(world)
     assert world.status["phase"] == "Degraded"
+
+
+def test_an_abort_takes_the_weight_away_although_the_router_to_come_is_never_ready(world: World):
+    in_step(world, 1, canary().version(2))
+    change(world, traffic={"provider": "Router"})
+    world.defaults = dataclasses.replace(world.defaults, router_image=None)
+    passes(world)
+    assert world.weights_by_version() == {"1": 75, "2": 25}
+    world.act("abort")
+    passes(world)
+    assert world.weights_by_version() == {"1": 100}

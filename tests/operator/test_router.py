@@ -163,6 +163,34 @@ def test_while_a_revision_has_no_address_the_written_route_stays():
     assert router.written_route(applied(third, Route(A, C, 50))) == Route(A, C, 50)
 
 
+def test_a_canary_of_weight_0_is_known_to_the_agents_as_soon_as_it_has_an_address():
+    observed = applied(used(Route(A)), Route(A, C, 0))
+    assert router.written_route(observed) == Route(A), "nothing waits for an address"
+    observed = applied(observed, Route(A, C, 0))
+    assert agents_route.parse(router_objects.written_text(observed) or "").canary == C
+    assert document_of(observed)["revisions"].keys() == {A, C}
+    reading = ROUTER.read(answering(observed))
+    assert (reading.route, reading.confirmed) == (Route(A, C, 0), True)
+    assert reading.actual == {A: 100, C: 0}
+
+
+def test_the_next_canary_of_weight_0_takes_the_last_ones_requests_away_at_once():
+    after = applied(used(Route(A, B, 50)), Route(A, C, 0))
+    assert router.written_route(after) == Route(A)
+
+
+@given(first=st.sampled_from([Route(A), Route(A, B, 0)]), then=st.booleans())
+def test_clients_are_given_to_a_router_whether_or_not_it_knows_a_canary_of_weight_0(
+    first: Route, then: bool
+):
+    observed = behind_service(world())
+    for _ in range(2):
+        observed = applied(observed, first)
+    asked = Route(A, B, 0) if then else Route(A)
+    assert router.router_is_ready(with_pods(observed, "r-0", "r-1"), asked)
+    assert not router.router_is_ready(with_pods(observed, "r-0", "r-1"), Route(A, B, 1))
+
+
 def test_a_new_resource_has_no_endpoint_before_the_router_is_ready():
     observed = applied(applied(world(), Route(A)), Route(A))
     assert observed.service is None
@@ -194,14 +222,15 @@ def test_clients_stay_where_they_are_until_every_router_pod_holds_the_route():
     assert ROUTER.read(listed).confirmed
 
 
-def test_a_route_that_the_agents_do_not_hold_yet_takes_no_client_over():
+def test_until_the_agents_hold_a_route_the_endpoint_itself_gives_requests_by_it():
     observed = behind_service(world())
     for _ in range(2):
         observed = applied(observed, Route(A))
     observed = with_pods(observed, "r-0", "r-1")
     assert not router.router_is_ready(observed, Route(B))
     after = applied(observed, Route(B))
-    assert service.serving_revision(after.service) == A
+    assert not router.endpoint_names_router(after)
+    assert service.serving_revision(after.service) == B
 
 
 def test_the_endpoint_never_goes_back_by_itself():

@@ -49,8 +49,8 @@ class RouterProvider:
     def objects(self, observed: Observed, route: Route) -> Sequence[Body]:
         """The revisions' Services, ConfigMap, Deployment, budget, and the endpoint last.
 
-        While a revision has no address the route that is written stays. The endpoint stays where
-        it is until the router is ready; a new resource gets it then.
+        While a revision has no address the route that is written stays. The endpoint divides
+        requests by itself until the router is ready; a new resource gets it then.
         """
         resource = observed.resource
         written = written_route(observed)
@@ -69,7 +69,7 @@ class RouterProvider:
         if endpoint_names_router(observed) or router_is_ready(observed, route):
             bodies.append(service.endpoint(observed, pod_selector(resource.name)))
         elif observed.service is not None:
-            bodies += service.SERVICE.objects(observed, _of_endpoint(observed) or route)
+            bodies += service.SERVICE.objects(observed, route)
         return bodies
 
     def read(self, observed: Observed) -> Reading:
@@ -137,7 +137,8 @@ def router_is_ready(observed: Observed, route: Route) -> bool:
     return (
         made_of is not None
         and ready >= max(1, made_of.replicas)
-        and written_route(observed) == _normal(route)
+        and (written := written_route(observed)) is not None
+        and written.gives_as(route)
         and not _why_not(observed)
     )
 
@@ -172,15 +173,6 @@ def touches(observed: Observed, now: datetime) -> Iterator[Touch]:
             continue
         value = f"{wanted[:16]} {format_time(now)}"
         yield Touch(metadata["name"], metadata["uid"], TOUCH_ANNOTATION, value)
-
-
-def _normal(route: Route) -> Route:
-    """As it is written: a canary that is stable itself is none."""
-    return Route(route.stable) if len(route.weights) == 1 else route
-
-
-def _of_endpoint(observed: Observed) -> Route | None:
-    return service.SERVICE.read(observed).route
 
 
 def _answer(observed: Observed, pod: Mapping[str, Any]) -> RouterAnswer:
