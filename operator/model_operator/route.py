@@ -25,6 +25,14 @@ class Route:
             return {self.stable: 100}
         return {self.stable: 100 - self.weight, self.canary: self.weight}
 
+    def gives_as(self, other: Route) -> bool:
+        """Whether both give every request to the same revision: a canary of weight 0 gets none."""
+        mine, others = (
+            {revision: weight for revision, weight in route.weights.items() if weight}
+            for route in (self, other)
+        )
+        return self.stable == other.stable and mine == others
+
     def weight_of(self, revision: str | None) -> int:
         """Percent of the requests that a revision gets; 0 for one that the route does not name."""
         return self.weights.get(revision or "", 0)

@@ -195,9 +195,27 @@ def test_a_revision_that_has_pods_has_its_service_before_any_route_names_it():
 
 
 def test_requests_are_not_divided_before_every_service_has_been_seen():
-    observed, route = world(), Route(STABLE, CANARY, 0)
+    observed, route = world(), Route(STABLE, CANARY, 10)
     assert f"cats-dogs-{CANARY} is not there" in PROVIDER.cannot_divide(observed, route)
     assert PROVIDER.cannot_divide(written(observed, route), route) == ""
+
+
+def test_a_canary_of_weight_0_is_a_backend_as_soon_as_its_service_has_been_seen():
+    observed, route = written(world(), Route(STABLE)), Route(STABLE, CANARY, 0)
+    unseen = {STABLE: observed.revision_services[STABLE]}
+    unseen_canary = replace(observed, revision_services=unseen)
+    assert PROVIDER.cannot_divide(unseen_canary, route) == ""
+    (body,) = (b for b in PROVIDER.objects(unseen_canary, route) if b["kind"] == "HTTPRoute")
+    assert body["spec"] == (observed.http_route or {})["spec"], "nothing waits for it"
+    observed = written(unseen_canary, route)
+    reading = PROVIDER.read(answered(observed, accepting(PUBLIC, generation_of(observed))))
+    assert (reading.route, reading.confirmed) == (route, True)
+    assert reading.actual == {STABLE: 100, CANARY: 0}
+
+
+def test_a_stable_revision_at_0_has_to_be_seen_as_any_other():
+    unseen = PROVIDER.cannot_divide(world(), Route(STABLE, CANARY, 100))
+    assert f"cats-dogs-{STABLE}" in unseen
 
 
 def test_no_route_names_a_service_that_has_not_been_seen():

@@ -48,6 +48,7 @@ class GatewayApi:
         revisions = route.weights | dict.fromkeys(revision_services.running(observed), 0)
         services = [revision_services.revision_service(resource, r) for r in revisions]
         attached = _attachment(observed)
+        route = revision_services.nameable(route, observed.revision_services)
         stable, routes = route.stable, []
         if attached is not None and route.weights.keys() <= observed.revision_services.keys():
             routes = [http_route(observed, route, attached)]
@@ -77,6 +78,7 @@ class GatewayApi:
 
     def cannot_divide(self, observed: Observed, route: Route) -> str:
         """No Gateway can know a Service that is not there yet."""
+        route = revision_services.nameable(route, observed.revision_services)
         missing = sorted(route.weights.keys() - observed.revision_services.keys())
         names = (naming.revision_child(observed.resource.name, revision) for revision in missing)
         return f"Service {', '.join(names)} is not there yet" if missing else ""

@@ -23,7 +23,9 @@ class Provider(Protocol):
 
     def objects(self, observed: Observed, route: Route) -> Sequence[Body]:
         """The objects that give requests as the route says, for server-side apply, in the order
-        in which they are written. The endpoint, Service NAME, is among them.
+        in which they are written. The endpoint, Service NAME, is among them. A canary of weight
+        0 is named where the provider can do so by now, and holds nothing up: `read` may give the
+        route without it.
         """
         ...
 

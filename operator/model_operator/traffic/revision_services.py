@@ -5,11 +5,12 @@ Pure. Providers Router and GatewayAPI build them; the endpoint, Service NAME, is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from model_operator import naming
 from model_operator.observed import Observed, Resource
+from model_operator.route import Route
 from model_operator.traffic import service
 
 Body = dict[str, Any]
@@ -20,6 +21,13 @@ def revision_service(resource: Resource, revision: str) -> Body:
     labels = naming.revision_labels(resource.name, revision)
     name = naming.revision_child(resource.name, revision)
     return service.of_one_revision(resource, name, labels, revision)
+
+
+def nameable(route: Route, known: Container[str]) -> Route:
+    """The route, without a canary of weight 0 that is not among the known: it gets no request, so
+    nothing waits until it can be named.
+    """
+    return route if route.weight or route.canary in known else Route(route.stable)
 
 
 def running(observed: Observed) -> list[str]:

@@ -16,6 +16,7 @@ from model_operator import api, canonical, naming, resources
 from model_operator.observed import Observed, Resource
 from model_operator.route import Route
 from model_operator.router_answer import AGENT_PORT
+from model_operator.traffic import revision_services
 
 Body = dict[str, Any]
 
@@ -193,8 +194,11 @@ def addresses(observed: Observed) -> dict[str, str]:
 
 
 def route_document(observed: Observed, route: Route) -> str | None:
-    """The text that the agents follow; None while a revision has no address yet."""
+    """The text that the agents follow; None while a revision has no address yet. A canary of weight
+    0 is named as soon as it has one, so that a request can ask for it by `forceHeader`.
+    """
     known = addresses(observed)
+    route = revision_services.nameable(route, known)
     if not route.weights.keys() <= known.keys():
         return None
     settings = _settings(observed)

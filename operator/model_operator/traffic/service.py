@@ -31,7 +31,9 @@ class ServiceProvider:
     exact = False
 
     def objects(self, observed: Observed, route: Route) -> Sequence[Body]:
-        """The endpoint alone. It gives stable everything while it cannot divide."""
+        """The endpoint alone. It gives stable everything while it cannot divide, and with a canary
+        of weight 0: a selector can name no revision without giving it requests.
+        """
         resource = observed.resource
         if route.weight and not self.cannot_divide(observed, route):
             return [endpoint(observed, naming.server_selector(resource.name), _as_text(route))]
@@ -57,6 +59,8 @@ class ServiceProvider:
 
     def cannot_divide(self, observed: Observed, route: Route) -> str:
         """A selector that names no revision would also reach the pods of a retired one."""
+        if not route.weight:
+            return ""
         retired = sum(
             not diagnosis.is_terminating(pod)
             for revision, pods in observed.pods.items()
