@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.fault.campaign import Outcome, compare, names
+from tests.fault import workflows
+from tests.fault.campaign import Outcome, compare, names, trials
 from tests.fault.end_state import differences, mask
+from tests.fault.faults import When
 from tests.fault.paths import Request, parse
+from tests.fault.workflows import Workflow
 
 
 @pytest.mark.parametrize(
@@ -108,3 +111,17 @@ def test_each_other_difference_is_a_divergence(changes, words):
 def test_a_write_is_named_by_its_label_and_its_number():
     found = [str(name) for name in names(["patch a", "create events", "patch a"])]
     assert found == ["patch a #1", "create events #1", "patch a #2"]
+
+
+def test_the_operator_dies_on_both_sides_of_a_childs_write_and_once_at_any_other():
+    written = names(["patch services a", "update modeldeployments/status a", "create events"])
+    story = Workflow("story", workflows.nothing, workflows.nothing)
+    found = [
+        (trial.at.label, trial.when) for trial in trials(story, outcome(writes=tuple(written)))
+    ]
+    assert found == [
+        ("patch services a", When.BEFORE),
+        ("patch services a", When.AFTER),
+        ("update modeldeployments/status a", When.BEFORE),
+        ("create events", When.BEFORE),
+    ]

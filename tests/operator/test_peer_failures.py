@@ -20,6 +20,7 @@ from tests.operator.builders import ModelDeploymentBuilder, crashed, make_model_
 from tests.operator.stories import canary, hold, in_step, passes, until
 from tests.operator.world import World
 
+ILL = Counters(requests=1000, errors=500)
 WELL = Counters(requests=1000, predictions={"cat": 500, "dog": 500})
 DELAY = 30
 
@@ -328,6 +329,32 @@ def test_a_crash_that_forgets_a_judgement_and_takes_pods_away_again(world: World
         passes(world, 1)
         assert world.replicas_by_version()["2"] >= before
         before = world.replicas_by_version()["2"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "beside"),
+    [
+        ("Shadow", ("ConfigMap", "cats-dogs-mirror")),
+        ("BlueGreen", ("Service", "cats-dogs-preview")),
+    ],
+)
+def test_a_crash_that_forgets_a_verdict_and_shows_or_mirrors_to_what_failed_again(
+    strategy: str, beside: tuple[str, str]
+):
+    analysis = {"interval": "10s", "failureLimit": 0, "metrics": [{"name": "error-rate", "max": 0}]}
+    resource = make_model_deployment().strategy(strategy).spec(analysis=analysis)
+    world = settled(resource)
+    world.edit(resource.version(2))
+    until(world, lambda: world.status.get("currentStepIndex") == 1)
+    passes(world)
+    ill = RevisionMeasurement(window=ILL, step=ILL)
+    world.measurement = Measurement(world.now, world.now, {world.version_revision("2"): ill})
+    before = world.others[beside]
+    world.one_pass()
+    assert world.status["failedRevision"] == world.version_revision("2")
+    assert world.others[beside] == before
+    world.one_pass()
+    assert world.others.get(beside) != before
 
 
 def test_a_crash_between_a_weight_and_the_status_write(world: World):

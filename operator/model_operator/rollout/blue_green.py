@@ -33,7 +33,10 @@ def advance(view: View) -> Step:
     if view.serving is None:
         return standard.advance(view)
     if first := steady.before_any_step(view, judged=True):
-        return first
+        # What a verdict was made from goes on until it is recorded.
+        shown = view.has_begun and not view.verdict_recorded
+        failed = first.state is State.FAILED
+        return replace(first, shows=view.target) if failed and shown else first
     index, started_at = steady.position(view, PROMOTED_STEP)
     if index == PREVIEW_STEP:
         return _preview(view, started_at)

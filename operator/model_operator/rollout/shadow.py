@@ -11,6 +11,7 @@ Clients only ever hear the serving revision, until the commit.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from model_operator import api
@@ -31,7 +32,10 @@ def advance(view: View) -> Step:
     if view.serving is None:
         return standard.advance(view)
     if first := steady.before_any_step(view, judged=True):
-        return first
+        # What a verdict was made from goes on until it is recorded.
+        compares = steady.is_recorded(view, COMPARING_STEP) and not view.verdict_recorded
+        failed = first.state is State.FAILED
+        return replace(first, shadow=view.target) if failed and compares else first
     index, started_at = steady.position(view, PROMOTED_STEP)
     take = {STARTING_STEP: _start, COMPARING_STEP: _compare, PROMOTED_STEP: _promote}
     return take[index](view, started_at)
