@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -74,8 +74,10 @@ def is_subset(wanted: Any, live: Any, *, quantities: bool = False) -> bool:
     Below a member named `limits` or `requests` values are compared as quantities, and so are the
     other quantities of a pod.
     """
-    if isinstance(wanted, Mapping):
-        return isinstance(live, Mapping) and all(
+    if wanted is live or (isinstance(wanted, str) and wanted == live):
+        return True
+    if isinstance(wanted, dict | Mapping):
+        return isinstance(live, dict | Mapping) and all(
             is_subset(
                 value,
                 # The server leaves out what is empty, as in an environment variable's value.
@@ -84,9 +86,9 @@ def is_subset(wanted: Any, live: Any, *, quantities: bool = False) -> bool:
             )
             for key, value in wanted.items()
         )
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+    if isinstance(wanted, list | tuple):
         return (
-            isinstance(live, Sequence)
+            isinstance(live, list | tuple)
             and len(wanted) == len(live)
             and all(
                 is_subset(*pair, quantities=quantities) for pair in zip(wanted, live, strict=True)

@@ -71,11 +71,11 @@ class Children:
                 "Service", metadata["name"], metadata["resourceVersion"], SELECTOR, selector
             )
 
-    def scales(self) -> Iterator[Scale]:
-        """Replica counts that differ. A Deployment that this pass creates has one pod."""
-        applied = {
-            body["metadata"]["name"] for body in self.applies() if body["kind"] == "Deployment"
-        }
+    def scales(self, applies: Iterable[Body]) -> Iterator[Scale]:
+        """Replica counts that differ, after `applies` of the same pass. A Deployment that it
+        creates has one pod.
+        """
+        applied = {body["metadata"]["name"] for body in applies if body["kind"] == "Deployment"}
         for revision, replicas in self._wanted_replicas().items():
             deployment = self.observed.deployments.get(revision)
             if deployment is None and revision not in self.records:

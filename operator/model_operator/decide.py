@@ -95,10 +95,11 @@ def decide(observed: Observed, now: datetime) -> Plan:
     )
     new_status = status.build(facts)
     children = Children(observed, records, aim, serving, step, provider, route, now)
+    applies = tuple(children.applies())
     return Plan(
-        applies=tuple(children.applies()),
+        applies=applies,
         replacements=tuple(children.replacements()),
-        scales=tuple(children.scales()),
+        scales=tuple(children.scales(applies)),
         touches=tuple(children.touches()),
         deletes=tuple(children.deletes(blocked=obstacle is not None)),
         status=new_status if new_status != last_status(observed) else None,

@@ -6,7 +6,6 @@ time and by hand, and checks the invariants of every rollout at each write.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -36,6 +35,11 @@ DEFAULTS = Defaults(
 )
 BESIDE = ("Service", "ConfigMap", "PodDisruptionBudget")
 """Kinds of which there may be more than the operator's revisions have."""
+
+
+def copied(body: Any) -> Any:
+    """A copy of something that is JSON; several times faster than a deep copy of anything."""
+    return json.loads(json.dumps(body))
 
 
 class InvariantBroken(AssertionError):
@@ -100,7 +104,7 @@ class World:
     # --- what the operator does ----------------------------------------------------------
 
     def observed(self) -> Observed:
-        resource = observe.read_resource(copy.deepcopy(self.resource))
+        resource = observe.read_resource(copied(self.resource))
         resolution: Resolution | ResolutionError | None = None
         if resource.spec is not None and not resource.invalid:
             resolution = self._resolution(resource)
@@ -111,7 +115,7 @@ class World:
             resource=resource,
             defaults=self.defaults,
             resolution=resolution,
-            children=copy.deepcopy(
+            children=copied(
                 [
                     *self.deployments.values(),
                     *self.histories.values(),
@@ -120,7 +124,7 @@ class World:
                     *self.foreign,
                 ]
             ),
-            pods=copy.deepcopy([*self.pods.values(), *self.router.pods.values()]),
+            pods=copied([*self.pods.values(), *self.router.pods.values()]),
             router_answers=self.router.answers(),
             served={"PodDisruptionBudget": "v1"},
             endpoints={"subsets": [{"addresses": addresses}]} if self.service else None,
@@ -152,7 +156,7 @@ class World:
 
     def _writes_of(self, plan: Plan) -> Iterator[Callable[[], None]]:
         for body in plan.applies:
-            yield partial(self._apply, copy.deepcopy(dict(body)))
+            yield partial(self._apply, copied(dict(body)))
         for scale in plan.scales:
             yield partial(self._scale, scale)
         for touch in plan.touches:
@@ -160,7 +164,7 @@ class World:
         for delete in plan.deletes:
             yield partial(self._delete, delete)
         if plan.status is not None:
-            yield partial(self._put_status, copy.deepcopy(dict(plan.status)))
+            yield partial(self._put_status, copied(dict(plan.status)))
         for event in plan.events:
             yield partial(self.events.append, f"{event.type} {event.reason}")
 
@@ -200,7 +204,7 @@ class World:
         """Makes the pods of every Deployment what its replicas say; True if any changed. Of each
         revision only `at_most` are ready, where that is given.
         """
-        before = copy.deepcopy(self.pods)
+        before = copied(self.pods)
         routed = self.router.play(self._of_router("Deployment"), self._of_router("ConfigMap"))
         for name, deployment in self.deployments.items():
             labels = deployment["spec"]["template"]["metadata"]["labels"]
