@@ -33,7 +33,7 @@ from model_operator.rollout.view import Size, State, Step, Trouble, View
 from model_operator.route import Reading, Route
 from model_operator.status import Facts
 from model_operator.timestamps import parse_time
-from model_operator.traffic import gateway_api, providers
+from model_operator.traffic import providers
 from model_operator.traffic.provider import Provider
 from model_operator.verdict import Verdict
 
@@ -174,7 +174,7 @@ def find_obstacle(observed: Observed, model_resolved: Verdict) -> Verdict | None
         )
         return Verdict(True, reasons.NAME_CONFLICT, words)
     refused = [Verdict(True, refusal.reason, refusal.sentence) for refusal in observed.refusals]
-    if found := gateway_api.obstacle(observed) or next(iter(refused), None):
+    if found := providers.obstacle(observed) or next(iter(refused), None):
         return found
     if not model_resolved.holds and not isinstance(observed.resolution, ResolutionDelayed):
         return Verdict(True, model_resolved.reason, model_resolved.message)

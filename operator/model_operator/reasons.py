@@ -119,6 +119,12 @@ GATEWAY_API_MISSING: Final = "GatewayApiMissing"
 ROUTE_REFUSED: Final = "RouteRefused"
 """A Gateway's controller does not accept the HTTPRoute, or not the Services that it names."""
 
+ROUTER_IMAGE_MISSING: Final = "RouterImageMissing"
+"""spec.traffic.provider is Router, and neither the spec nor the operator names its image."""
+
+ROUTER_NOT_READY: Final = "RouterNotReady"
+"""No router pod is ready, and waiting does not help: they crash, or were not ready in time."""
+
 MODEL_REFUSED: Final = "ModelRefused"
 """The bytes do not match their digest, or the artifact cannot be served (exit status 3)."""
 

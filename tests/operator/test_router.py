@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,14 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_operator import api, naming, router_answer
+from model_operator import api, naming, reasons, router_answer
 from model_operator.observed import Defaults, Observed, Resource
 from model_operator.route import Route
 from model_operator.router_answer import RouterAnswer
 from model_operator.traffic import router, router_objects, service
 from model_operator.traffic.router import ROUTER
 from model_router import route as agents_route
-from tests.operator.builders import UID, make_model_deployment, make_pod
+from tests.operator.builders import UID, crashed, make_model_deployment, make_pod, waiting
+from tests.operator.stories import passes
+from tests.operator.world import World
 
 A, B, C = "aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"
 TO_A = Route(A)
@@ -339,6 +342,61 @@ def test_without_an_image_status_says_what_to_set():
     observed = applied(observed, Route(A))
     assert {body["kind"] for body in ROUTER.objects(observed, Route(A))} == {"Service"}
     assert "spec.traffic.router.image" in ROUTER.read(observed).why
+    told = router.obstacle(observed)
+    assert told is not None
+    assert (told.holds, told.reason) == (True, reasons.ROUTER_IMAGE_MISSING)
+    assert "spec.traffic.router.image" in told.message
+    assert router.obstacle(replace(observed, resource=resource("Service"))) is None
+
+
+PULL = waiting("ImagePullBackOff", "no such image")
+
+
+def test_why_has_the_words_of_the_routers_own_pods():
+    observed = with_pods(applied(world(), TO_A), "r-0", ready=False, containers=[PULL])
+    why = ROUTER.read(applied(observed, TO_A)).why
+    assert why.startswith("no router pod is ready: ")
+    assert "no such image" in why
+
+
+@pytest.mark.parametrize(
+    ("pod", "exceeded", "words"),
+    [
+        ({"containers": [crashed(1, "haproxy: no memory", name="router")]}, False, "no memory"),
+        ({"containers": [PULL]}, False, None),
+        ({"containers": [PULL]}, True, "no such image"),
+        ({}, True, "no router pod is ready"),
+        ({}, False, None),
+    ],
+)
+def test_a_router_that_does_not_get_ready_is_an_obstacle_once_waiting_does_not_help(
+    pod: Body, exceeded: bool, words: str | None
+):
+    observed = applied(applied(world(), TO_A), TO_A)
+    key = ("Deployment", "cats-dogs-router")
+    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    deployment = {**observed.others[key], "status": {"conditions": [late] if exceeded else []}}
+    observed = replace(observed, others={**observed.others, key: deployment})
+    told = router.obstacle(with_pods(observed, "r-0", "r-1", ready=False, **pod))
+    if words is None:
+        assert told is None
+    else:
+        assert told is not None
+        assert (told.holds, told.reason) == (True, reasons.ROUTER_NOT_READY)
+        assert words in told.message
+    assert router.obstacle(with_pods(observed, "r-0", "r-1")) is None
+
+
+def test_a_first_version_without_a_working_router_is_told_as_stalled():
+    world = World(make_model_deployment().spec(traffic={"provider": "Router"}))
+    world.defaults = replace(world.defaults, router_image=None)
+    passes(world, 8)
+    assert world.condition("Stalled") == ("True", reasons.ROUTER_IMAGE_MISSING)
+    assert "spec.traffic.router.image" in world.status["message"]
+    assert world.status["phase"] == "Degraded"
+    world.defaults = replace(world.defaults, router_image="example/router:1")
+    world.settle()
+    assert world.condition("Ready") == ("True", reasons.COMPLETE)
 
 
 # --- what is read --------------------------------------------------------------------------
@@ -440,6 +498,28 @@ def test_a_pod_is_told_of_a_route_once_and_again_only_while_it_does_not_hold_it(
     assert len(list(router.touches(after, NOW + timedelta(seconds=2)))) == 2
     again = answering(applied(after, Route(A, B, 20)), **old)
     assert len(list(router.touches(again, NOW))) == 2, "another route is told at once"
+
+
+def test_a_pod_that_never_takes_a_route_is_told_and_asked_less_and_less():
+    observed, now, times = used(Route(A)), NOW, []
+    old = {pod["metadata"]["name"]: RouterAnswer("old") for pod in observed.router_pods}
+    observed = answering(applied(observed, Route(A, B, 10)), **old)
+    assert router.look_again(observed) == router.POLL
+    for _ in range(300):
+        if list(router.touches(observed, now)):
+            observed, times = told(observed, now), [*times, (now - NOW).total_seconds()]
+        now += timedelta(seconds=1)
+    assert times[:4] == [0, 2, 4, 6], "soon, while a kubelet may be late"
+    assert len(times) < 20
+    assert max(b - a for a, b in itertools.pairwise(times)) == 30
+    assert router.look_again(observed) == router.SLOW_POLL
+    again = answering(applied(observed, Route(A, B, 20)), **old)
+    assert router.look_again(again) == router.POLL
+
+
+def test_what_is_watched_is_not_polled_for():
+    observed = with_pods(used(Route(A)), "r-0", "r-1", ready=False)
+    assert router.look_again(replace(observed, endpoint_pods=frozenset())) == router.SLOW_POLL
 
 
 def test_pods_that_end_or_were_not_asked_are_not_told():

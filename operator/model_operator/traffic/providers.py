@@ -14,6 +14,7 @@ from model_operator.traffic.gateway_api import GatewayApi
 from model_operator.traffic.provider import Provider, Providers
 from model_operator.traffic.router import ROUTER
 from model_operator.traffic.service import SERVICE
+from model_operator.verdict import Verdict
 
 PROVIDERS: Providers = {"Service": SERVICE, "Router": ROUTER, "GatewayAPI": GatewayApi()}
 
@@ -58,8 +59,15 @@ def look_again(observed: Observed, reading: Reading) -> timedelta | None:
     """When to look at a data plane again that has not confirmed yet, and tells nobody when."""
     if reading.confirmed or not reading.why:
         return None
-    polls = {"Router": router.POLL, "GatewayAPI": gateway_api.POLL}
-    return polls.get(name_of(observed))
+    name = name_of(observed)
+    if name == "Router":
+        return router.look_again(observed)
+    return gateway_api.POLL if name == "GatewayAPI" else None
+
+
+def obstacle(observed: Observed) -> Verdict | None:
+    """What somebody has to mend before the provider that the spec names can work."""
+    return gateway_api.obstacle(observed) or router.obstacle(observed)
 
 
 def names(resource: Resource, provider: str) -> tuple[tuple[str, str], ...]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from model_operator import api
+from model_operator import api, diagnosis, reasons
 from model_operator.diagnosis import is_ready
 from model_operator.observed import Observed
 from model_operator.plan import Touch
@@ -26,6 +26,7 @@ from model_operator.router_answer import RouterAnswer
 from model_operator.timestamps import format_time, parse_time
 from model_operator.traffic import revision_services, router_objects, service
 from model_operator.traffic.router_objects import digest, pod_selector, written_text
+from model_operator.verdict import Verdict
 
 Body = dict[str, Any]
 
@@ -33,8 +34,13 @@ TOUCH_ANNOTATION = f"{api.GROUP}/route-hash"
 """Of a router pod: which document its kubelet was asked to look for, and when."""
 TOUCH_AGAIN = timedelta(seconds=2)
 """A kubelet that was asked before it had heard of the new ConfigMap has mounted the old one."""
+TOUCHES_SOON = 4
+"""So often it is asked so soon; after that less and less, for its trouble is another."""
+TOUCH_SELDOM = timedelta(seconds=30)
 POLL = timedelta(seconds=0.5)
 """When to look again while an agent has not taken the route over: nothing tells of it."""
+SLOW_POLL = timedelta(seconds=5)
+"""The same once that takes long, or while it is pods that are waited for, which are watched."""
 NO_IMAGE = (
     "no image for the router is known: set spec.traffic.router.image, or CV_FACTORY_ROUTER_IMAGE "
     "of the operator"
@@ -167,12 +173,57 @@ def touches(observed: Observed, now: datetime) -> Iterator[Touch]:
         answer = observed.router_answers.get(metadata["name"])
         if answer is None or answer.hash == wanted or "deletionTimestamp" in metadata:
             continue
-        told, _, at = (metadata.get("annotations") or {}).get(TOUCH_ANNOTATION, "").partition(" ")
-        asked_at = parse_time(at or None)
-        if told == wanted[:16] and asked_at and now - asked_at < TOUCH_AGAIN:
+        times, asked_at = _touched(pod, wanted)
+        pause = min(TOUCH_SELDOM, TOUCH_AGAIN * 2 ** max(0, times - TOUCHES_SOON))
+        if asked_at and now - asked_at < pause:
             continue
-        value = f"{wanted[:16]} {format_time(now)}"
+        value = f"{wanted[:16]} {format_time(now)} {min(times, 2 * TOUCHES_SOON) + 1}"
         yield Touch(metadata["name"], metadata["uid"], TOUCH_ANNOTATION, value)
+
+
+def look_again(observed: Observed) -> timedelta:
+    """When to look at a router again that is not confirmed."""
+    wanted = digest(written_text(observed) or "")
+    behind = [pod for pod in _reached(observed) if _answer(observed, pod).hash != wanted]
+    soon = any(_touched(pod, wanted)[0] < 2 * TOUCHES_SOON for pod in behind)
+    return POLL if soon else SLOW_POLL
+
+
+def obstacle(observed: Observed) -> Verdict | None:
+    """What somebody has to mend before this provider can work; None where nothing is known."""
+    spec = observed.resource.spec
+    if spec is None or spec.traffic.provider != "Router":
+        return None
+    if router_objects.record(observed) is None:
+        return Verdict(True, reasons.ROUTER_IMAGE_MISSING, NO_IMAGE)
+    if any(map(is_ready, observed.router_pods)):
+        return None
+    if diagnosis.crash_loop(observed.router_pods, None) or _is_overdue(observed):
+        return Verdict(True, reasons.ROUTER_NOT_READY, _no_pod_is_ready(observed))
+    return None
+
+
+def _is_overdue(observed: Observed) -> bool:
+    """Whether the Deployment has given up waiting for its pods."""
+    conditions = (_workload(observed) or {}).get("status", {}).get("conditions", ())
+    return any(told.get("reason") == "ProgressDeadlineExceeded" for told in conditions)
+
+
+def _workload(observed: Observed) -> Mapping[str, Any] | None:
+    return observed.child("Deployment", router_objects.router_name(observed.resource))
+
+
+def _no_pod_is_ready(observed: Observed) -> str:
+    trouble = diagnosis.diagnose(observed.router_pods, _workload(observed), observed.probe_answers)
+    return f"no router pod is ready{f': {trouble.message}' if trouble else ''}"
+
+
+def _touched(pod: Mapping[str, Any], wanted: str) -> tuple[int, datetime | None]:
+    """How often a pod's kubelet was told of a document, and when last."""
+    told = (pod["metadata"].get("annotations") or {}).get(TOUCH_ANNOTATION, "").split(" ")
+    if len(told) != 3 or told[0] != wanted[:16] or not told[2].isdecimal():
+        return 0, None
+    return int(told[2]), parse_time(told[1])
 
 
 def _answer(observed: Observed, pod: Mapping[str, Any]) -> RouterAnswer:
@@ -194,7 +245,7 @@ def _why_not(observed: Observed) -> str:
     if text is None:
         return "the router's ConfigMap is not written yet"
     if not reached:
-        return "no router pod is ready"
+        return _no_pod_is_ready(observed)
     behind = [pod for pod in reached if _answer(observed, pod).hash != digest(text)]
     if not behind:
         return ""
