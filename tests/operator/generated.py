@@ -16,6 +16,12 @@ from tests.operator.builders import digest_of
 
 NAMES = st.sampled_from(["a", "cache", "models", "x-1", ""])
 
+STEPS = [
+    {"setWeight": 10},
+    {"pause": {"duration": "10s"}},
+    {"setWeight": 60},
+    {"pause": {"duration": "5s"}},
+]
 BY_PATH: dict[str, SearchStrategy[Any]] = {
     "model": st.sampled_from(
         [
@@ -55,6 +61,25 @@ BY_PATH: dict[str, SearchStrategy[Any]] = {
     "server.podLabels": st.dictionaries(st.sampled_from(["team", "tier"]), NAMES, max_size=2),
     "server.podAnnotations": st.dictionaries(st.sampled_from(["note", "x/y"]), NAMES, max_size=2),
     "traffic.service.annotations": st.dictionaries(st.sampled_from(["lb", "dns"]), NAMES),
+    # Those that come to their end by themselves, and some that are not valid.
+    "strategy": st.builds(
+        lambda strategy, delay: {**strategy, "scaleDownDelaySeconds": delay},
+        st.sampled_from(
+            [
+                {},
+                {"type": "Standard"},
+                {"type": "Recreate"},
+                {"type": "BlueGreen", "blueGreen": {"autoPromote": True}},
+                {"type": "Canary", "canary": {"steps": STEPS}},
+                {"type": "Canary", "canary": {"steps": STEPS[::-1]}},
+                {"type": "Canary"},
+                {"type": "Shadow", "shadow": {"percent": 101}},
+            ]
+        ),
+        st.sampled_from([19, 20, 30, 60]),
+    ),
+    # The small world has no Gateway.
+    "traffic.provider": st.sampled_from(["Service", "Router"]),
     "replicas": st.integers(0, 4),
     "paused": st.just(value=False),
     "scaleDownDelaySeconds": st.integers(20, 60),

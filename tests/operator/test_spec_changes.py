@@ -23,7 +23,7 @@ from tests.operator.world import World
 
 SPEC_CHANGES = int(os.environ.get("SPEC_CHANGES", "2000"))
 CHANGES_PER_STORY = 20
-FLEETING = ("uid", "resourceVersion", "creationTimestamp")
+FLEETING = ("uid", "resourceVersion", "creationTimestamp", "managedFields")
 
 
 def deployment_of(spec: dict[str, Any]) -> ModelDeploymentBuilder:

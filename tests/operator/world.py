@@ -42,6 +42,19 @@ def copied(body: Any) -> Any:
     return json.loads(json.dumps(body))
 
 
+def applied_fields(body: dict[str, Any]) -> dict[str, Any]:
+    """What the operator owns of a Service that it has applied, as the API server keeps it."""
+
+    def fields_of(value: Any) -> dict[str, Any]:
+        members = value.items() if isinstance(value, dict) else ()
+        return {f"f:{name}": fields_of(member) for name, member in members}
+
+    told = {name: body["metadata"].get(name) for name in ("labels", "annotations")}
+    metadata = {name: value for name, value in told.items() if value}
+    owned = fields_of({"metadata": metadata, "spec": body["spec"]})
+    return {"manager": naming.MANAGER, "operation": "Apply", "fieldsV1": owned}
+
+
 class InvariantBroken(AssertionError):
     """A write that may never happen."""
 
@@ -332,6 +345,8 @@ class World:
             self._check_seen(before, body["metadata"])
         uid = before["metadata"]["uid"] if before else f"{kind}-{self._serial}"
         body["metadata"] |= {"uid": uid, "resourceVersion": str(self._serial)}
+        if kind == "Service":
+            body["metadata"]["managedFields"] = [applied_fields(body)]
         if kind == "Service" and name == self.resource["metadata"]["name"]:
             self._check_switch(body)
             self.service = body
