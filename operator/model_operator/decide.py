@@ -75,7 +75,8 @@ def decide(observed: Observed, now: datetime) -> Plan:
     blocked = blocks_the_rollout(observed, obstacle) and not refused_for_good(observed, aim)
     if view and step and blocked and not safety.takes_requests_away(view, step):
         step = None
-    route = wanted_route(step, aim, serving, sizes, reading.route)
+    divides = view is not None and view.divides
+    route = wanted_route(step, aim, serving, sizes, reading.route, divides=divides)
     facts = Facts(
         observed=observed,
         now=now,
@@ -332,15 +333,21 @@ def wanted_route(
     serving: str | None,
     sizes: Mapping[str, Size],
     written: Route | None,
+    *,
+    divides: bool,
 ) -> Route | None:
-    """The route that the step asks for; undecided, the one that is there."""
+    """The route that the step asks for; undecided, the one that is there. A canary that has pods
+    is named before it has a weight, so that it can be asked for by a header, and is known to the
+    data plane when its first request comes.
+    """
     stable = step.serve if step else serving
     if stable is None:
         return None
     if step is None:
         return written or Route(stable)
     revision = step.canary or (aim.revision if aim else None)
-    route = Route(stable, revision, step.weight) if step.weight else Route(stable)
+    named = step.weight > 0 or (divides and step.replicas.get(revision or "", 0) > 0)
+    route = Route(stable, revision, step.weight) if named and revision != stable else Route(stable)
     if written and safety.must_stay(written, route, sizes):
         return written
     return route
