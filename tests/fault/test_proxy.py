@@ -112,7 +112,7 @@ async def test_without_a_fault_a_write_arrives_and_is_recorded(client: Client):
 
 
 async def test_what_the_role_does_not_allow_is_refused_by_the_api_server(client: Client):
-    assert await client.apply("a", "configmaps") == 403
+    assert await client.apply("a", "secrets") == 403
 
 
 async def test_killed_before_a_write_the_api_server_has_never_seen_it(client: Client):
