@@ -12,19 +12,15 @@ from typing import Any
 
 from model_operator import (
     actions,
-    canonical,
-    diagnosis,
     judging,
-    naming,
     reasons,
+    seeing,
     status,
     target,
 )
 from model_operator.actions import Orders, Situation
-from model_operator.api import ModelDeploymentSpec, Strategy
 from model_operator.children import Children
 from model_operator.errors import ResolutionDelayed, ResolutionError
-from model_operator.judging import Verdicts
 from model_operator.observed import Observed, Resolution
 from model_operator.plan import Event, Plan
 from model_operator.revisions import RevisionRecord
@@ -32,9 +28,7 @@ from model_operator.rollout import blue_green, canary, recreate, safety, shadow,
 from model_operator.rollout.view import Size, State, Step, Trouble, View
 from model_operator.route import Reading, Route
 from model_operator.status import Facts
-from model_operator.timestamps import parse_time
 from model_operator.traffic import providers
-from model_operator.traffic.provider import Provider
 from model_operator.verdict import Verdict
 
 PREDECESSOR_POLL = timedelta(seconds=2)
@@ -66,13 +60,13 @@ def decide(observed: Observed, now: datetime) -> Plan:
     orders = obeyed_orders(observed, wanted, records, serving)
     aim = target_record(observed, wanted, serving, orders, records)
     obstacle = find_obstacle(observed, model_resolved)
-    sizes = observed_sizes(observed)
+    sizes = seeing.observed_sizes(observed)
     verdicts = judging.judge(observed, aim.revision if aim else None, retried=orders.retried)
-    view = what_the_strategy_sees(
+    view = seeing.what_the_strategy_sees(
         observed, aim, serving, orders, sizes, reading, provider, verdicts, now
     )
     step = next_step(view, orders) if view else None
-    blocked = blocks_the_rollout(observed, obstacle) and not refused_for_good(observed, aim)
+    blocked = blocks_the_rollout(observed, obstacle) and not seeing.refused_for_good(observed, aim)
     if view and step and blocked and not safety.takes_requests_away(view, step):
         step = None
     divides = view is not None and view.divides
@@ -89,7 +83,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         reading=reading,
         sizes=sizes,
         verdicts=verdicts,
-        step_hash=step_hash(observed, orders),
+        step_hash=seeing.step_hash(observed, orders),
         step=step,
         obstacle=obstacle,
         orders=orders,
@@ -121,6 +115,7 @@ def obeyed_orders(
     recorded = resource.status
     unresolved = why_unresolved(observed)
     in_force = actions.recorded_orders(recorded, wanted)
+    spec = resource.spec
     introduced = wanted or target.running_revision(observed, serving)
     return actions.obey(
         actions.pending(resource.body, recorded),
@@ -132,8 +127,8 @@ def obeyed_orders(
             introduced=introduced,
             serving=serving,
             step_index=recorded.current_step_index,
-            promotable=waits_for_promotion(observed, in_force, introduced),
-            paused=resource.spec is not None and is_paused(observed, resource.spec, in_force),
+            promotable=seeing.waits_for_promotion(observed, in_force, introduced),
+            paused=spec is not None and seeing.is_paused(observed, spec, in_force),
             status_lost=recorded.observed_generation is None and bool(observed.deployments),
             kept=records.keys(),
             resolving=str(unresolved or observed.resource.invalid or ""),
@@ -204,127 +199,9 @@ def why_unresolved(observed: Observed) -> ResolutionError | None:
     return answer.refused if isinstance(answer, Resolution) else answer
 
 
-def refused_for_good(observed: Observed, aim: RevisionRecord | None) -> Trouble | None:
-    """Whether the target's child was refused while nothing serves for its sake: strategy Recreate
-    then goes back, and tries it again only when asked.
-    """
-    spec = observed.resource.spec
-    if aim is None or spec is None or spec.strategy.type != "Recreate":
-        return None
-    name = naming.revision_child(observed.resource.name, aim.revision)
-    for refusal in observed.refusals:
-        if refusal.name == name:
-            return Trouble(refusal.reason, refusal.sentence, permanent=True)
-    return None
-
-
-def observed_sizes(observed: Observed) -> dict[str, Size]:
-    """The size of every revision that has a Deployment."""
-    sizes = {}
-    for revision, deployment in observed.deployments.items():
-        pods = observed.pods.get(revision, ())
-        ready = sum(diagnosis.is_ready(pod) for pod in pods)
-        told = deployment.get("status", {})
-        sizes[revision] = Size(
-            desired=deployment["spec"].get("replicas", 1),
-            ready=ready,
-            available=min(ready, told.get("availableReplicas", 0)),
-            existing=len(pods),
-            current=told.get("observedGeneration", 0)
-            >= deployment["metadata"].get("generation", 0),
-        )
-    return sizes
-
-
-def what_the_strategy_sees(
-    observed: Observed,
-    aim: RevisionRecord | None,
-    serving: str | None,
-    orders: Orders,
-    sizes: Mapping[str, Size],
-    reading: Reading,
-    provider: Provider,
-    verdicts: Verdicts,
-    now: datetime,
-) -> View | None:
-    """Everything that the next step is decided from; None when there is nothing to introduce or
-    keep.
-    """
-    spec, recorded = observed.resource.spec, observed.resource.status
-    if spec is None or aim is None:
-        return None
-    paused = is_paused(observed, spec, orders)
-    divided = Route(serving, aim.revision, 1) if serving else None
-    return View(
-        target=aim.revision,
-        serving=serving,
-        recorded_stable=recorded.stable.revision if recorded.stable else None,
-        sizes=sizes,
-        replicas=spec.replicas,
-        now=now,
-        scale_down_delay=timedelta(seconds=spec.strategy.scale_down_delay_seconds),
-        progress_deadline=timedelta(seconds=spec.progress_deadline_seconds),
-        strategy=spec.strategy,
-        route=reading.route,
-        serving_confirmed=reading.confirmed,
-        unconfirmed=reading.why,
-        exact=provider.exact,
-        cannot_divide=provider.cannot_divide(observed, divided) if divided else "",
-        step_index=recorded.current_step_index,
-        same_steps=recorded.current_step_hash in (None, step_hash(observed, orders)),
-        step_started_at=step_started_at(observed, now, paused=paused),
-        introduced=recorded.canary.revision if recorded.canary else None,
-        failed=orders.failed_rollback if orders.rollback_to else orders.failed,
-        verdict_recorded=aim.revision in (recorded.failed_revision, recorded.failed_rollback),
-        retried=orders.retried,
-        analysis=verdicts.analysis,
-        shadow=verdicts.shadow,
-        promoted=orders.promoted,
-        retiring=recorded.retiring,
-        paused=paused,
-        trouble=refused_for_good(observed, aim) or target_trouble(observed, aim.revision, orders),
-    )
-
-
 def next_step(view: View, orders: Orders) -> Step:
     """Asks the strategy. A rollback goes straight to a revision that has served before."""
-    return STRATEGIES[kind_of_rollout(view.strategy, orders)](view)
-
-
-def kind_of_rollout(strategy: Strategy, orders: Orders) -> str:
-    """The strategy that is followed."""
-    straight = orders.rollback_to and strategy.type != "Recreate"
-    return "Standard" if straight else strategy.type
-
-
-def step_hash(observed: Observed, orders: Orders) -> str | None:
-    """What an index counts in: the steps of a canary are part of it, other settings are not. An
-    invalid spec changes nothing in it.
-    """
-    spec = observed.resource.spec
-    if spec is None or observed.resource.invalid:
-        return observed.resource.status.current_step_hash
-    kind = kind_of_rollout(spec.strategy, orders)
-    steps = canary.steps_of(spec.strategy) if kind == "Canary" else ()
-    return canonical.digest(
-        {"strategy": kind, "steps": [s.model_dump(by_alias=True, mode="json") for s in steps]}
-    )[:10]
-
-
-def waits_for_promotion(observed: Observed, orders: Orders, introduced: str | None) -> bool:
-    """Whether the step that is under way goes on with the action promote."""
-    spec, recorded = observed.resource.spec, observed.resource.status
-    index = recorded.current_step_index
-    ready = any(map(diagnosis.is_ready, observed.pods.get(introduced or "", ())))
-    if spec is None or orders.rollback_to or not ready:
-        return False
-    if recorded.canary is None or recorded.canary.revision != introduced:
-        return False
-    return {
-        "Canary": canary.waits_for_promotion(spec.strategy, index),
-        "BlueGreen": blue_green.waits_for_promotion(index),
-        "Shadow": shadow.waits_for_promotion(index),
-    }.get(spec.strategy.type, False)
+    return STRATEGIES[seeing.kind_of_rollout(view.strategy, orders)](view)
 
 
 def wanted_route(
@@ -351,45 +228,6 @@ def wanted_route(
     if written and safety.must_stay(written, route, sizes):
         return written
     return route
-
-
-def is_paused(observed: Observed, spec: ModelDeploymentSpec, orders: Orders) -> bool:
-    """Whether steps are frozen: by an action, else by the spec. A rollback does not wait."""
-    if orders.rollback_to:
-        return False
-    asked = orders.pause_at(observed.resource.generation)
-    return spec.paused if asked is None else asked
-
-
-def step_started_at(observed: Observed, now: datetime, *, paused: bool) -> datetime | None:
-    """When the recorded step began; the time of a pause that has just ended does not count."""
-    recorded = observed.resource.status
-    started, paused_at = parse_time(recorded.step_started_at), parse_time(recorded.paused_at)
-    if started and paused_at and not paused:
-        return started + max(timedelta(0), now - max(started, paused_at))
-    return started
-
-
-def target_trouble(observed: Observed, revision: str, orders: Orders) -> Trouble | None:
-    """What the target's pods suffer from; once it has failed, what was recorded then."""
-    failure = orders.failure or observed.resource.status.last_failure
-    if (
-        revision in (orders.failed, orders.failed_rollback)
-        and failure
-        and failure.revision == revision
-    ):
-        return Trouble(failure.reason, failure.message, permanent=True)
-    started_at = parse_time(observed.resource.status.step_started_at)
-    pods = observed.pods.get(revision, ())
-    trouble = diagnosis.crash_loop(pods, started_at) or diagnosis.diagnose(
-        pods,
-        observed.deployments.get(revision),
-        observed.probe_answers,
-    )
-    told = (failure.revision, failure.reason) if failure else None
-    if failure and trouble and trouble.vague and told == (revision, trouble.reason):
-        return Trouble(failure.reason, failure.message)
-    return trouble
 
 
 def last_status(observed: Observed) -> Mapping[str, Any]:
