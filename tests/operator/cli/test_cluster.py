@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import yaml
 
 from dev.cluster.controlplane import ControlPlane
@@ -42,8 +44,16 @@ def md(control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
+def logs_apart() -> Iterator[None]:
+    """The operator is in this process: its lines must not stand in what a command prints."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stdout))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
 async def operating(
-    reconciler: Reconciler, namespace: str, pod_player: PodPlayer
+    logs_apart: None, reconciler: Reconciler, namespace: str, pod_player: PodPlayer
 ) -> AsyncIterator[PodPlayer]:
     """An operator at work on cats-dogs, and the kubelet's part."""
 
