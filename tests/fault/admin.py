@@ -5,19 +5,26 @@ It shares nothing with the operator's client, so a fault of that one cannot hide
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+from aiohappyeyeballs import AddrInfoType
 from kubernetes.aio import client, config
+
+from tests.deadlines import within
 
 Body = dict[str, Any]
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 TIMEOUT = aiohttp.ClientTimeout(total=60)
+FAREWELL_SECONDS = 10.0
 
 
 class Refused(Exception):
@@ -33,6 +40,7 @@ class Admin:
 
     def __init__(self, kubeconfig: Path) -> None:
         self._kubeconfig = kubeconfig
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.url = ""
         self.session: aiohttp.ClientSession
 
@@ -42,7 +50,7 @@ class Admin:
         context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
         context.load_cert_chain(configuration.cert_file, configuration.key_file)
         self.url = configuration.host
-        connector = aiohttp.TCPConnector(ssl=context, limit=0)
+        connector = aiohttp.TCPConnector(ssl=context, limit=0, socket_factory=self._socket)
         self.session = aiohttp.ClientSession(
             connector=connector,
             headers={"Accept-Encoding": "identity"},
@@ -52,6 +60,18 @@ class Admin:
 
     async def __aexit__(self, *_: object) -> None:
         await self.session.close()
+        await within(FAREWELL_SECONDS, self._sockets_are_closed())
+
+    def _socket(self, address: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        made = socket.socket(family, kind, protocol)
+        self._sockets.add(made)
+        return made
+
+    async def _sockets_are_closed(self) -> None:
+        """TLS takes leave of a broken off stream, and may take longer than its session to close."""
+        while any(kept.fileno() >= 0 for kept in self._sockets):  # noqa: ASYNC110 - tells nobody
+            await asyncio.sleep(0.001)
 
     async def call(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,7 @@ import yaml
 from dev import tools
 from dev.cluster.controlplane import ControlPlane
 from model_operator import crd
+from tests.definitions import wait_until_served
 from tests.fault import role
 from tests.fault.admin import Admin
 from tests.fault.mlflow_server import mlflow_server
@@ -64,16 +66,22 @@ def install(kubeconfig: Path) -> None:
     """The CRD and the operator's role, as the chart has them."""
     definition = yaml.safe_dump(crd.custom_resource_definition())
     _kubectl(kubeconfig, "apply", "--server-side", "-f", "-", stdin=definition)
-    _kubectl(kubeconfig, "wait", "--for=condition=Established", f"crd/{crd.NAME}", "--timeout=30s")
+    wait_until_served(functools.partial(_run_kubectl, kubeconfig), crd.NAME)
     _kubectl(kubeconfig, "apply", "-f", "-", stdin=role.manifest())
 
 
 def _kubectl(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> None:
-    done = subprocess.run(
+    done = _run_kubectl(kubeconfig, *arguments, stdin=stdin)
+    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+
+
+def _run_kubectl(
+    kubeconfig: Path, *arguments: str, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [str(tools.kubectl()), "--kubeconfig", str(kubeconfig), *arguments],
         input=stdin,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"

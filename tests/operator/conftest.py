@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from model_operator import crd
 from model_operator.clients import cluster as cluster_client
 from model_operator.clients.cluster import Cluster
 from model_operator.reconcile import Reconciler
+from tests.definitions import wait_until_served
 from tests.fault import role
 from tests.fault.admin import Admin
 from tests.fault.invariants import Invariants
@@ -54,7 +56,7 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
         return done
 
     run("apply", "--server-side", "-f", "-", stdin=crd.custom_resource_definition())
-    run("wait", "--for=condition=Established", f"crd/{crd.NAME}", "--timeout=30s")
+    wait_until_served(functools.partial(run, check=False), crd.NAME)
     run("apply", "-f", "-", stdin=role.manifest())
     return run
 

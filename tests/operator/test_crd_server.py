@@ -19,6 +19,7 @@ import yaml
 from dev import tools
 from model_operator import api, crd, rules, validation
 from model_operator.rules import Rule
+from tests.definitions import wait_until_served
 from tests.operator.rule_examples.examples import Examples, Json
 from tests.operator.rule_examples.resources import resource, served
 from tests.operator.rule_examples.tables import EXAMPLES
@@ -59,7 +60,7 @@ def definitions() -> Iterator[None]:
     names = [definition["metadata"]["name"] for definition in wanted]
     done = kubectl("apply", "--server-side", "-f", "-", stdin=wanted)
     assert done.returncode == 0, done.stderr
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{n}" for n in names))
+    wait_until_served(kubectl, *names)
     yield
     kubectl("delete", "crd", *names, "--timeout=60s")
 
@@ -162,7 +163,7 @@ def test_status_can_be_written_on_a_resource_that_is_older_than_the_rule_it_brea
     )
     try:
         kubectl("apply", "--server-side", "-f", "-", stdin=[without])
-        kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{plural}")
+        wait_until_served(kubectl, plural)
         created = kubectl("create", "-f", "-", stdin=[body])
         assert created.returncode == 0, created.stderr
         kubectl("apply", "--server-side", "-f", "-", stdin=[with_rules])

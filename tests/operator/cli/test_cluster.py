@@ -46,7 +46,7 @@ def md(control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def logs_apart() -> Iterator[None]:
     """The operator is in this process: its lines must not stand in what a command prints."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stdout))
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     yield
     structlog.reset_defaults()
 
