@@ -59,7 +59,7 @@ def judge(observed: Observed, target: str | None, *, retried: bool) -> Verdicts:
         settings = spec.strategy.shadow or api.Shadow()
         shadowed = agreement.judge_shadow(settings, measurement, last, target)
         agrees = shadowed.findings
-        metrics += [shadowed.metric] if same or last else []
+        metrics += shadowed.metrics if same or last else ()
     return Verdicts(
         analysis=found,
         shadow=agrees,

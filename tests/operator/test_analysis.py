@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from model_operator import api, reasons
 from model_operator.measurement import Counters, Measurement, QueryResult
 from model_operator.rollout.analysis import Judgement, judge
+from model_operator.rollout.view import Findings
 from tests.operator.measured import (
     CANARY,
     STABLE,
@@ -59,7 +60,7 @@ SILENT = make_measurement(make_revision(make_counters(0)))
 def test_within_its_limits_a_canary_passes_and_may_go_on():
     judgement = judged(make_analysis(ERRORS, LATENCY), GOOD)
     assert [one.verdict for one in judgement.metrics] == ["Pass", "Pass", "Pass"]
-    assert judgement.passes
+    assert judgement.findings == Findings()
     assert judgement.failure is None
 
 
@@ -74,7 +75,7 @@ def test_the_failure_after_the_forgiven_ones_fails_the_revision_for_good():
 
 def test_no_step_is_taken_after_a_failure_although_it_is_forgiven():
     judgement = judged(make_analysis(ERRORS), BAD)
-    assert not judgement.passes
+    assert judgement.findings != Findings()
     assert "failure 1, failureLimit 2" in judgement.holds
 
 
@@ -108,7 +109,7 @@ def test_between_two_measurements_what_is_recorded_stands():
     settings = make_analysis(ERRORS)
     passed, waiting = again(settings, GOOD, None)
     assert waiting.metrics == passed.metrics
-    assert waiting.passes
+    assert waiting.findings == Findings()
     forgiven = again(settings, BAD, None)[-1]
     assert forgiven.failure is None
     assert forgiven.holds
@@ -130,7 +131,7 @@ def test_too_few_requests_are_what_the_spec_says(choice, verdict, failures, pass
     settings = make_analysis(ERRORS, onNoData=choice, minRequests=101)
     judgement = judged(settings, GOOD)
     assert (metric(judgement).verdict, metric(judgement).failures) == (verdict, failures)
-    assert judgement.passes is passes
+    assert (judgement.findings == Findings()) is passes
     assert "100 of minRequests 101 requests" in (metric(judgement).message or "")
 
 
@@ -157,7 +158,7 @@ def test_a_window_without_any_request_says_nothing_although_there_were_enough_be
     canary = make_revision(make_counters(0), make_counters(500))
     judgement = judged(make_analysis(ERRORS, LATENCY), make_measurement(canary))
     assert {one.verdict for one in judgement.metrics} == {"NoData"}
-    assert not judgement.passes
+    assert judgement.findings != Findings()
 
 
 # --- errors --------------------------------------------------------------------------------------
@@ -280,8 +281,8 @@ def test_a_class_that_the_canary_has_lost_counts_by_what_stable_predicts_of_it()
 def test_a_new_class_that_is_meant_passes_by_a_limit_of_ones_own():
     more = make_revision(make_counters(predictions={"cat": 50, "dog": 40, "fox": 10}))
     allowed = make_analysis(ERRORS, {"name": "class-mismatch", "max": 0.2})
-    assert judged(allowed, make_measurement(more)).passes
-    assert not judged(make_analysis(ERRORS), make_measurement(more)).passes
+    assert judged(allowed, make_measurement(more)).findings == Findings()
+    assert judged(make_analysis(ERRORS), make_measurement(more)).findings != Findings()
 
 
 def test_what_nobody_asked_for_holds_up_nothing_while_it_has_no_data():
@@ -291,7 +292,7 @@ def test_what_nobody_asked_for_holds_up_nothing_while_it_has_no_data():
     )
     judgement = judged(settings, measurement)
     assert metric(judgement, "class-mismatch").verdict == "NoData"
-    assert judgement.passes
+    assert judgement.findings == Findings()
 
 
 # --- pods that do not tell -----------------------------------------------------------------------
@@ -432,7 +433,7 @@ def test_whatever_is_measured_a_verdict_is_sound_and_fits_into_status(settings, 
 @given(analyses(), st.one_of(st.none(), measurements()))
 def test_nothing_passes_by_silence(settings, measurement):
     judgement = judged(settings, measurement)
-    if settings.on_no_data != "Pass" and judgement.passes:
+    if settings.on_no_data != "Pass" and judgement.findings == Findings():
         assert measurement is not None
         asked = {one.name for one in settings.metrics}
         assert asked <= {one.name for one in judgement.metrics if one.verdict == "Pass"}

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from model_operator import api, reasons
 from model_operator.measurement import Counters
-from model_operator.rollout.agreement import ShadowJudgement, judge_shadow
+from model_operator.rollout.agreement import judge_shadow
+from model_operator.rollout.analysis import Judgement
+from model_operator.rollout.view import Findings
 from tests.operator.measured import CANARY, make_measurement, make_revision
 
 SETTINGS = api.Shadow(min_agreement=0.9, min_samples=100)
 
 
-def judged(agreed: dict[str, int], differed: dict[str, int]) -> ShadowJudgement:
+def judged(agreed: dict[str, int], differed: dict[str, int]) -> Judgement:
     compared = Counters(agreed=agreed, differed=differed)
     measurement = make_measurement(make_revision(compared=compared))
     return judge_shadow(SETTINGS, measurement, None, CANARY)
@@ -34,8 +36,8 @@ def judged(agreed: dict[str, int], differed: dict[str, int]) -> ShadowJudgement:
 )
 def test_the_share_over_all_classes_is_judged_once_enough_was_compared(agreed, differed, verdict):
     judgement = judged(agreed, differed)
-    assert judgement.metric.verdict == verdict
-    assert judgement.passes is (verdict == "Pass")
+    assert judgement.metrics[0].verdict == verdict
+    assert (judgement.findings == Findings()) is (verdict == "Pass")
     assert (judgement.failure is not None) is (verdict == "Fail")
 
 
@@ -55,9 +57,9 @@ def test_a_shadow_waits_with_how_much_was_compared():
 
 def test_between_two_measurements_what_is_recorded_stands():
     passed, waiting = judged({"cat": 100}, {}), judged({"cat": 1}, {})
-    assert judge_shadow(SETTINGS, None, passed.metric, CANARY).passes
-    assert judge_shadow(SETTINGS, None, waiting.metric, CANARY).holds == waiting.holds
-    assert not judge_shadow(SETTINGS, None, None, CANARY).passes
+    assert judge_shadow(SETTINGS, None, passed.metrics[0], CANARY).findings == Findings()
+    assert judge_shadow(SETTINGS, None, waiting.metrics[0], CANARY).holds == waiting.holds
+    assert judge_shadow(SETTINGS, None, None, CANARY).holds
 
 
 def test_a_shadow_that_cannot_be_read_says_why_it_waits():
@@ -73,4 +75,4 @@ def test_it_passes_only_with_enough_samples_and_enough_agreement(agreed, differe
     judgement = judged(agreed, differed)
     same, other = sum(agreed.values()), sum(differed.values())
     assert judgement.passes == (same + other >= 100 and same / (same + other) >= 0.9)
-    json.dumps(judgement.metric.model_dump(mode="json"), allow_nan=False)
+    json.dumps(judgement.metrics[0].model_dump(mode="json"), allow_nan=False)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -228,6 +229,51 @@ async def test_what_follows_an_answer_is_only_done_for_a_good_one(
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         assert (await client.get("/")).status_code == status
     assert done == [True] * followed
+
+
+async def test_a_copy_waits_while_a_client_waits_for_a_prediction(
+    client: httpx.AsyncClient,
+    mirror: Mirror,
+    metrics: Metrics,
+    target: Target,
+    configure,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(sender, "_GIVE_WAY_SECONDS", 60.0)
+    await configure(target.url)
+    with mirror.quiet.broken():
+        with mirror.quiet.broken():
+            mirror.offer(make_copy(JPEG))
+        await until(lambda: mirror._copies.waiting == 0, "a sender has the copy")
+        await asyncio.sleep(0.05)
+        assert target.received == []
+    await until(lambda: outcomes(metrics) == {"sent": 1}, "the copy is sent")
+
+
+async def test_a_client_that_is_answered_breaks_the_quiet_until_then(
+    client: httpx.AsyncClient, mirror: Mirror, workers: Workers, configure, target: Target
+):
+    await configure(target.url)
+    held = threading.Event()
+    in_the_way = workers.run(held.wait)
+    asked = asyncio.create_task(post(client))
+    await until(lambda: workers.pending == 2, "the request waits for the thread")
+    waiting = asyncio.create_task(mirror.quiet.wait(60))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    held.set()
+    assert (await asked).status_code == 200
+    await waiting
+    await in_the_way
+
+
+async def test_a_server_that_is_never_quiet_sends_its_copies_all_the_same(
+    client: httpx.AsyncClient, mirror: Mirror, metrics: Metrics, target: Target, configure
+):
+    await configure(target.url)
+    with mirror.quiet.broken():
+        mirror.offer(make_copy(JPEG))
+        await until(lambda: outcomes(metrics) == {"sent": 1}, "the copy is sent")
 
 
 async def test_a_copy_of_a_v2_request_names_no_version_and_keeps_its_header(

@@ -6,36 +6,13 @@ are, so the judgement survives the operator.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from model_operator import api, reasons
 from model_operator.measurement import Measurement
-from model_operator.rollout.view import Findings, Trouble
+from model_operator.rollout.analysis import Judgement
+from model_operator.rollout.view import Trouble
 
 METRIC = api.SHADOW_AGREEMENT
 """The name of the line in status.analysis."""
-
-
-@dataclass(frozen=True)
-class ShadowJudgement:
-    """What the comparison says now."""
-
-    metric: api.MetricStatus
-    """For status.analysis."""
-    failure: Trouble | None = None
-    """Why the revision has failed for good."""
-    holds: str = ""
-    """Why it is not promoted yet; empty when it agrees often enough."""
-
-    @property
-    def passes(self) -> bool:
-        """Whether enough was compared, and agreed."""
-        return self.failure is None and not self.holds
-
-    @property
-    def findings(self) -> Findings:
-        """What a strategy sees of it."""
-        return Findings(self.failure, self.holds)
 
 
 def judge_shadow(
@@ -43,7 +20,7 @@ def judge_shadow(
     measurement: Measurement | None,
     recorded: api.MetricStatus | None,
     shadow: str,
-) -> ShadowJudgement:
+) -> Judgement:
     """Judges the agreement in all; without a measurement what is recorded stands."""
     if measurement is None:
         return _as_recorded(settings, recorded)
@@ -54,23 +31,23 @@ def judge_shadow(
     if share is None or samples < settings.min_samples:
         why = f"; {measured.unreadable}" if measured.unreadable else ""
         holds = f"{samples} of minSamples {settings.min_samples} predictions compared{why}"
-        return ShadowJudgement(_status(share, samples, "NoData", holds), holds=holds)
+        return Judgement((_status(share, samples, "NoData", holds),), holds=holds)
     if share >= settings.min_agreement:
-        return ShadowJudgement(_status(share, samples, "Pass"))
+        return Judgement((_status(share, samples, "Pass"),))
     words = (
         f"shadow {shadow} agrees with the stable revision in {agreed} of {samples} predictions "
         f"({share:.4f}), less than minAgreement {settings.min_agreement:g}"
         f"{_worst_class(measurement, shadow)}"
     )
     failure = Trouble(reasons.ANALYSIS_FAILED, words, permanent=True)
-    return ShadowJudgement(_status(share, samples, "Fail", words), failure)
+    return Judgement((_status(share, samples, "Fail", words),), failure)
 
 
-def _as_recorded(settings: api.Shadow, recorded: api.MetricStatus | None) -> ShadowJudgement:
+def _as_recorded(settings: api.Shadow, recorded: api.MetricStatus | None) -> Judgement:
     nothing = f"0 of minSamples {settings.min_samples} predictions compared"
     metric = recorded or _status(None, 0, "NoData", nothing)
     holds = "" if metric.verdict == "Pass" else metric.message or nothing
-    return ShadowJudgement(metric, holds=holds)
+    return Judgement((metric,), holds=holds)
 
 
 def _worst_class(measurement: Measurement, shadow: str) -> str:

@@ -19,7 +19,7 @@ from model_operator.rollout.view import Findings, Trouble
 
 @dataclass(frozen=True)
 class Judgement:
-    """What an analysis says now."""
+    """What an analysis, or the comparison with a shadow, says now."""
 
     metrics: tuple[api.MetricStatus, ...]
     """For status.analysis: everything that was judged, what is judged unasked included."""
@@ -27,11 +27,6 @@ class Judgement:
     """Why the revision has failed for good."""
     holds: str = ""
     """Why no step may be taken; empty when one may."""
-
-    @property
-    def passes(self) -> bool:
-        """Whether everything was judged, and passed."""
-        return self.failure is None and not self.holds
 
     @property
     def findings(self) -> Findings:

@@ -70,7 +70,7 @@ def _start(view: View, index: int, started_at: datetime) -> Step:
     """Before the preview, or once promoted: every pod has to be ready."""
     ready = safety.may_take_over(view) and not view.paused
     if ready and index == PROMOTED_STEP and steady.is_recorded(view, index):
-        return steady.take_over(view, _both(view), index, started_at)
+        return steady.take_over(view, steady.both_at_full_size(view), index, started_at)
     if ready and index == STARTING_STEP:
         return _preview(view, view.now)
     if failure := steady.failure(view, started_at):
@@ -107,7 +107,3 @@ def _preview(view: View, started_at: datetime) -> Step:
         pods=view.replicas,
         shows=view.target,
     )
-
-
-def _both(view: View) -> dict[str, int]:
-    return dict.fromkeys((r for r in (view.serving, view.target) if r), view.replicas)

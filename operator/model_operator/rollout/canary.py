@@ -200,7 +200,7 @@ def _finish(view: View, steps: Sequence[api.CanaryStep], position: Position) -> 
         return _enter(view, steps, position)
     settled = view.serving_confirmed or not view.weight_of(view.target)
     if view.serving and settled and safety.may_take_over(view) and not view.paused:
-        both = {view.serving: view.replicas, view.target: view.replicas}
+        both = steady.both_at_full_size(view)
         return steady.take_over(view, both, position.index, position.started_at)
     if failure := steady.failure(view, position.started_at):
         return steady.stay_with_serving(view, failure)

@@ -89,7 +89,7 @@ def _promote(view: View, started_at: datetime) -> Step:
     """
     recorded = steady.is_recorded(view, PROMOTED_STEP)
     if recorded and safety.may_take_over(view) and not view.paused:
-        both = dict.fromkeys((r for r in (view.serving, view.target) if r), view.replicas)
+        both = steady.both_at_full_size(view)
         return steady.take_over(view, both, PROMOTED_STEP, started_at)
     if failure := steady.failure(view, started_at):
         return steady.stay_with_serving(view, failure)

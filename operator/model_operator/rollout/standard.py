@@ -29,7 +29,7 @@ def advance(view: View) -> Step:
     started_at = _start_of_step_0(view)
     frozen = view.paused and view.target != view.recorded_stable
     if safety.may_take_over(view) and not frozen:
-        return steady.take_over(view, _both_at_full_size(view), STARTING_STEP, started_at)
+        return steady.take_over(view, steady.both_at_full_size(view), STARTING_STEP, started_at)
     failure = steady.failure(view, started_at)
     if failure and view.serving:
         return steady.stay_with_serving(view, failure)
@@ -50,7 +50,7 @@ def _wait_for_target(view: View, started_at: datetime, failure: Trouble | None) 
         if view.paused
         else f"revision {view.target} is starting: {ready}{because(trouble)}",
         serve=view.serving,
-        replicas=_both_at_full_size(view) | retirement.stopped,
+        replicas=steady.both_at_full_size(view) | retirement.stopped,
         index=STARTING_STEP,
         started_at=started_at,
         trouble=trouble,
@@ -58,10 +58,6 @@ def _wait_for_target(view: View, started_at: datetime, failure: Trouble | None) 
         if view.paused
         else min((wait for wait in waits if wait > timedelta(0)), default=None),
     )
-
-
-def _both_at_full_size(view: View) -> dict[str, int]:
-    return dict.fromkeys((r for r in (view.serving, view.target) if r), view.replicas)
 
 
 def _start_of_step_0(view: View) -> datetime:

@@ -95,6 +95,11 @@ def serve_on(view: View, index: int = RETIRING_STEP) -> Step:
     )
 
 
+def both_at_full_size(view: View) -> dict[str, int]:
+    """The wanted pods of the serving revision, if there is one, and of the target."""
+    return dict.fromkeys((r for r in (view.serving, view.target) if r), view.replicas)
+
+
 def take_over(view: View, replicas: Mapping[str, int], index: int, started_at: datetime) -> Step:
     """The target gets all requests in one write."""
     why = f"; {view.unconfirmed}" if view.unconfirmed else ""

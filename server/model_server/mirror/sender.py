@@ -18,6 +18,7 @@ from model_server.metrics import Metrics
 from model_server.mirror import wire
 from model_server.mirror.config import ABSENT, MirrorConfig, Reading, look
 from model_server.mirror.copies import Copies, Copy
+from model_server.mirror.quiet import Quiet
 from model_server.mirror.share import Share
 from model_server.settings import Settings
 
@@ -26,6 +27,8 @@ _CONNECTION_SECONDS = 10.0
 """No copy is sent on an older connection: a Service that has moved is followed."""
 _PAUSE_SECONDS = 0.5
 """A sender that had no good answer leaves the target, and this server's CPU, alone for this."""
+_GIVE_WAY_SECONDS = 0.1
+"""A server that is never quiet sends all the same, a copy of each sender in so long."""
 _COMPLAIN_SECONDS = 60.0
 _CHUNK_BYTES = 65536
 _ANSWER_BYTES = 65536
@@ -50,6 +53,8 @@ class Mirror:
         self._seen = ABSENT
         self._config: MirrorConfig | None = None
         self._share = Share(0)
+        self.quiet = Quiet()
+        """For whoever predicts to break."""
         self._complained_at = float("-inf")
         metrics.mirror_waiting.set_function(lambda: self._copies.waiting)
         metrics.mirror_bytes.set_function(lambda: self._copies.held_bytes)
@@ -110,6 +115,7 @@ class Mirror:
             async with self._session() as session:
                 young_until = clock() + _CONNECTION_SECONDS
                 while True:
+                    await self.quiet.wait(_GIVE_WAY_SECONDS)
                     if not await self._send(session, copy):
                         await asyncio.sleep(_PAUSE_SECONDS)
                     copy = await self._copies.get()

@@ -20,6 +20,7 @@ from model_server.lifecycle import Lifecycle
 from model_server.metrics import Metrics
 from model_server.mirror import shadow, wire
 from model_server.mirror.copies import Copy
+from model_server.mirror.quiet import Quiet
 from model_server.mirror.sender import Mirror
 from model_server.model import Model
 from model_server.prediction import IsWanted, Predictions
@@ -48,6 +49,7 @@ class Dataplane:
         self._workers = workers
         self._metrics = metrics
         self._mirror = mirror
+        self._quiet = mirror.quiet if mirror else Quiet()
         self._room = bodies.Room(max(settings.max_bodies_bytes, settings.max_body_bytes))
 
     async def predict(
@@ -78,7 +80,7 @@ class Dataplane:
         give_back = partial(self._room.give_back, len(body))
         try:
             prediction = self._workers.run(timed, give_back)
-            with self._metrics.awaiting_prediction():
+            with self._metrics.awaiting_prediction(), self._quiet.broken():
                 predictions = await self._wait(prediction, request, deadline)
         finally:
             abandoned.set()  # a job that still runs stops at its next picture
