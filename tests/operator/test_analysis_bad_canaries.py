@@ -16,6 +16,7 @@ from model_operator.clients.measuring import Measurer
 from model_operator.clients.pods import DirectPodReader
 from model_operator.clients.prometheus import Prometheus
 from model_operator.rollout.analysis import Judgement, judge
+from model_operator.rollout.view import Findings
 from tests.operator.measured import BEGAN, CANARY, STABLE, make_analysis
 from tests.operator.metrics_pods import MetricsPod, Pods, hang
 from tests.operator.test_measuring import answer, make_resource
@@ -119,10 +120,10 @@ async def test_a_bad_canary_fails_at_the_first_judgement_that_is_not_forgiven(
 
 async def test_a_good_canary_passes_at_each_judgement(stack):
     found = await judgements(stack, [ERRORS, LATENCY], serve)
-    assert all(one.passes for one in found)
+    assert all(one.findings == Findings() for one in found)
 
 
 async def test_a_canary_without_requests_neither_passes_nor_fails(stack):
     found = await judgements(stack, [ERRORS, LATENCY], get_none)
-    assert not any(one.passes or one.failure for one in found)
+    assert not any(one.findings == Findings() or one.failure for one in found)
     assert "0 of minRequests 20 requests since the step began" in found[-1].holds
