@@ -74,5 +74,6 @@ COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(0, 200))
 def test_it_passes_only_with_enough_samples_and_enough_agreement(agreed, differed):
     judgement = judged(agreed, differed)
     same, other = sum(agreed.values()), sum(differed.values())
-    assert (judgement.findings == Findings()) == (same + other >= 100 and same / (same + other) >= 0.9)
+    agrees = same + other >= 100 and same / (same + other) >= 0.9
+    assert (judgement.findings == Findings()) == agrees
     json.dumps(judgement.metrics[0].model_dump(mode="json"), allow_nan=False)
