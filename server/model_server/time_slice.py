@@ -1,0 +1,37 @@
+"""A short slice of the processor, so that whoever wakes up to serve does not wait for a whole one.
+
+Linux shares a CPU between those who want it in turns of a slice, 1.4 ms and more, which may last
+until the next tick of its clock. Where servers stand side by side, such as a shadow and the
+revision that it is compared with, every request would wait for turns of another one's. From Linux
+6.12 on a thread may ask for a slice of its own: its share of the CPU stays the same, in shorter
+turns. Source: the kernel's sched-eevdf.rst and sched_setattr(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+import sys
+
+NANOSECONDS = 100_000
+"""The shortest slice that the kernel takes."""
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+"""The system call's number, which the C library has no function for."""
+_ATTRIBUTES = struct.Struct("=IIQiIQQQ")
+"""size, policy, flags, nice, priority, runtime, deadline, period"""
+
+
+def shorten() -> bool:
+    """Ask for the slice for this thread and all that it will start.
+
+    Returns whether the kernel took it; one before 6.12 takes it and does nothing with it. Nothing
+    is changed on another system, under another scheduling policy, or where it is not allowed.
+    """
+    number = _SCHED_SETATTR.get(platform.machine())
+    if sys.platform != "linux" or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return False
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, NANOSECONDS, 0, 0)
+    return bool(ctypes.CDLL(None).syscall(number, 0, attributes, 0) == 0)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from model_server import time_slice
+
+ASK = """
+import os, threading
+from model_server import time_slice
+{before}
+asked = time_slice.shorten()
+read = lambda: open(f"/proc/self/task/{{threading.get_native_id()}}/sched").read()
+later = []
+thread = threading.Thread(target=lambda: later.append(read()))
+thread.start()
+thread.join()
+slices = [line.split()[-1] for line in later[0].splitlines() if line.startswith("se.slice")]
+print(asked, os.getpriority(os.PRIO_PROCESS, 0), *slices)
+"""
+
+
+def asked(before: str = "") -> list[str]:
+    """Whether it was taken, the niceness, and a later thread's slice where it is shown."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASK.format(before=before)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
+def test_threads_that_are_started_later_have_the_slice_and_niceness_stays():
+    taken, nice, *slices = asked("os.nice(5)")
+    assert (taken, nice) == ("True", str(min(19, os.nice(0) + 5)))
+    kernel = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    if slices and kernel >= (6, 12):
+        assert slices == [str(time_slice.NANOSECONDS)]
+
+
+def test_another_policy_is_left_as_it_is():
+    assert asked("os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))")[0] == "False"
+
+
+def test_a_refusal_is_no_error(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(time_slice, "_SCHED_SETATTR", dict.fromkeys(("x86_64", "aarch64"), -1))
+    assert not time_slice.shorten()
+
+
+def test_a_machine_that_is_not_known_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(time_slice.platform, "machine", lambda: "riscv64")
+    assert not time_slice.shorten()
