@@ -61,8 +61,8 @@ the release that does what they ask.
 STATUS = """\
 ## Status
 
-Written by the operator alone. `kubectl wait --for=condition=Ready md/NAME`, kstatus and ArgoCD
-read `observedGeneration` and `conditions`; `phase` and `message` are for people.
+Written by the operator alone. `kubectl wait --for=condition=Ready md/NAME` and kstatus read
+`observedGeneration` and `conditions`; `phase` and `message` are for people.
 
 """
 

@@ -105,7 +105,9 @@ class ModelDeploymentStatus(ApiType):
         default=None, description="The generation of the spec that this status speaks of."
     )
     phase: Literal["Pending", "Progressing", "Paused", "Healthy", "Degraded"] | None = Field(
-        default=None, description="A summary of the conditions for people; never an input."
+        default=None,
+        description="A summary of the conditions for people; never an input. Paused: frozen, or "
+        "waiting for the action promote; the reason of Ready says which.",
     )
     message: str | None = Field(default=None, description="The summary in one sentence.")
     url: str | None = Field(default=None, description="Where clients in the cluster reach it.")
