@@ -53,9 +53,20 @@ class Scene:
         self.until_live(self.versions[0])
 
     def apply(self, version: str, **changes: Any) -> None:
-        """Applies the spec with another version, and changes that stay."""
+        """Applies the spec with another version, and changes that stay.
+
+        Ends when the watch has told of it: what is waited for next is not what was so before.
+        """
         self.spec.update(changes)
         self.model.apply(version, **self.spec)
+        name = self.model.name
+        live = self.kube.get("modeldeployment", name, "-n", self.model.namespace)
+        applied = live["metadata"]["generation"]
+        self.watch.until(
+            lambda body: bool(body["metadata"]["generation"] >= applied),
+            f"the watch tells of generation {applied}",
+            ACTION_SECONDS,
+        )
 
     def act(self, verb: str, **members: Any) -> Body:
         """Asks for an action, and waits for what becomes of it.
