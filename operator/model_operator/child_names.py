@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from model_operator import naming, revisions
+from model_operator import autoscaling, naming, revisions
 from model_operator.observed import Observed, Resolution
 from model_operator.traffic import providers, side_services
 
@@ -24,6 +24,8 @@ def may_be_written(observed: Observed) -> Iterator[Key]:
         kinds.append("Service")
     yield from ((kind, name) for name in names for kind in kinds)
     yield from providers.names(resource, provider)
+    if autoscaling.is_on(observed):
+        yield autoscaling.KIND, resource.name
     if resource.spec is not None:
         yield from side_services.names(resource.name, resource.spec.strategy.type)
 

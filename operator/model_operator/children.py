@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from model_operator import canonical, naming, resources
+from model_operator import api, autoscaling, canonical, naming, resources
 from model_operator.observed import Observed
 from model_operator.plan import Delete, Replacement, Scale, Touch
 from model_operator.revisions import RevisionRecord
@@ -34,16 +34,23 @@ class Children:
     provider: Provider
     route: Route | None
     """How requests shall be divided."""
+    replicas: int
+    """How many pods a revision that serves everybody has to have."""
+    autoscaled: api.AutoscaledStatus | None
+    """What status will remember of autoscaling."""
     now: datetime
 
     def applies(self) -> Iterator[Body]:
-        """Records first, then Deployments, then the endpoint: a rollout's commit comes last."""
+        """Records first, then Deployments, then the endpoint: a rollout's commit. The autoscaler
+        follows it.
+        """
         for record in self._wanted_records():
             frozen = self.observed.records.get(record.revision)
             history = resources.controller_revision(self.observed.resource, record)
             if self._may_write(history) and (frozen is None or frozen.number != record.number):
                 yield history
-        for body, live in [*self._deployments(), *self._beside(), *self._traffic()]:
+        wanted = [*self._deployments(), *self._beside(), *self._traffic(), *self._autoscaler()]
+        for body, live in wanted:
             if self._may_write(body) and not _is_unchanged(body, live):
                 yield _on_what_was_seen(body, live)
 
@@ -123,6 +130,8 @@ class Children:
     def _deletes_of_providers(self) -> Iterator[Delete]:
         if self.step is not None:
             yield from self._deletes_by_name(providers.obsolete(self.observed))
+        if self.step is not None and autoscaling.may_go(self.observed, self.autoscaled):
+            yield from self._deletes_by_name([(autoscaling.KIND, self.observed.resource.name)])
 
     def _deletes_by_name(self, keys: Iterable[tuple[str, str]]) -> Iterator[Delete]:
         for kind, name in keys:
@@ -186,7 +195,7 @@ class Children:
         if self.step:
             return self.step.replicas
         spec = self.observed.resource.spec
-        return {self.serving: spec.replicas} if self.serving and spec else {}
+        return {self.serving: self.replicas} if self.serving and spec else {}
 
     def _traffic(self) -> Iterator[tuple[Body, Body | None]]:
         """What the provider needs, in its order."""
@@ -200,6 +209,11 @@ class Children:
             return
         for body in side_services.wanted(self.observed, self.step, self.serving):
             yield body, self.observed.child(body["kind"], body["metadata"]["name"])
+
+    def _autoscaler(self) -> Iterator[tuple[Body, Body | None]]:
+        body = autoscaling.wanted(self.observed, self.step, self.serving, self.replicas)
+        if body is not None:
+            yield body, self.observed.child(autoscaling.KIND, self.observed.resource.name)
 
     def _may_write(self, body: Body) -> bool:
         """What has a name that is taken is left alone, and so is what was just refused."""

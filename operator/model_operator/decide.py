@@ -12,6 +12,7 @@ from typing import Any
 
 from model_operator import (
     actions,
+    autoscaling,
     judging,
     reasons,
     seeing,
@@ -24,7 +25,7 @@ from model_operator.errors import ResolutionDelayed, ResolutionError
 from model_operator.observed import Observed, Resolution
 from model_operator.plan import Event, Plan
 from model_operator.revisions import RevisionRecord
-from model_operator.rollout import blue_green, canary, recreate, safety, shadow, standard
+from model_operator.rollout import blue_green, canary, recreate, safety, shadow, standard, steady
 from model_operator.rollout.view import Size, State, Step, Trouble, View
 from model_operator.route import Reading, Route
 from model_operator.status import Facts
@@ -61,9 +62,11 @@ def decide(observed: Observed, now: datetime) -> Plan:
     aim = target_record(observed, wanted, serving, orders, records)
     obstacle = find_obstacle(observed, model_resolved)
     sizes = seeing.observed_sizes(observed)
+    replicas = autoscaling.replicas(observed, serving, sizes)
+    autoscaled = autoscaling.record(observed, serving, sizes)
     verdicts = judging.judge(observed, aim.revision if aim else None, retried=orders.retried)
     view = seeing.what_the_strategy_sees(
-        observed, aim, serving, orders, sizes, reading, provider, verdicts, now
+        observed, aim, serving, orders, replicas, sizes, reading, provider, verdicts, now
     )
     step = next_step(view, orders) if view else None
     blocked = blocks_the_rollout(observed, obstacle) and not seeing.refused_for_good(observed, aim)
@@ -81,6 +84,8 @@ def decide(observed: Observed, now: datetime) -> Plan:
         serving=serving,
         records=records,
         reading=reading,
+        replicas=replicas,
+        autoscaled=autoscaled,
         sizes=sizes,
         verdicts=verdicts,
         step_hash=seeing.step_hash(observed, orders),
@@ -89,7 +94,9 @@ def decide(observed: Observed, now: datetime) -> Plan:
         orders=orders,
     )
     new_status = status.build(facts)
-    children = Children(observed, records, aim, serving, step, provider, route, now)
+    children = Children(
+        observed, records, aim, serving, step, provider, route, replicas, autoscaled, now
+    )
     applies = tuple(children.applies())
     return Plan(
         applies=applies,
@@ -170,7 +177,8 @@ def find_obstacle(observed: Observed, model_resolved: Verdict) -> Verdict | None
         )
         return Verdict(True, reasons.NAME_CONFLICT, words)
     refused = [Verdict(True, refusal.reason, refusal.sentence) for refusal in observed.refusals]
-    if found := providers.obstacle(observed) or next(iter(refused), None):
+    cannot = autoscaling.obstacle(observed) or providers.obstacle(observed)
+    if found := cannot or next(iter(refused), None):
         return found
     if not model_resolved.holds and not isinstance(observed.resolution, ResolutionDelayed):
         return Verdict(True, model_resolved.reason, model_resolved.message)
@@ -251,6 +259,8 @@ def requeue_after(
         waits.append(PROBE_POLL)
     if poll := providers.look_again(observed, reading):
         waits.append(poll)
+    if autoscaling.is_left_over(observed):
+        waits.append(steady.SOON)
     if observed.measurement_due is not None:
         waits.append(max(MEASURE_PAUSE, observed.measurement_due - now))
     return min(waits, default=None)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from model_operator import (
     actions,
     api,
+    autoscaling,
     child_names,
     diagnosis,
     fallback,
@@ -40,7 +41,7 @@ from model_operator.timestamps import parse_time
 from model_operator.traffic import gateway_api, providers, router_objects
 
 PATIENCE = timedelta(seconds=15)
-_BESIDE = ("ConfigMap", "HTTPRoute", providers.BUDGET)
+_BESIDE = ("ConfigMap", "HTTPRoute", providers.BUDGET, autoscaling.KIND)
 _LISTED = ("Deployment", "ControllerRevision", "Pod", "Service", "ConfigMap")
 
 Body = Mapping[str, Any]
@@ -110,6 +111,7 @@ async def _of_provider(
         traffic == "Router" or left
     )
     wanted += [("HTTPRoute", resource.name)] * gateway_api.must_be_read(traffic, services)
+    wanted += [(autoscaling.KIND, resource.name)] * autoscaling.must_be_read(resource)
     found, served = [], {}
     for kind, name in wanted:
         served[kind] = await cluster.served_version(kind)
@@ -178,6 +180,7 @@ def assemble(
         http_route=next(iter(kinds["HTTPRoute"]), None),
         gateway_api=(served or {}).get("HTTPRoute"),
         budget_api=(served or {}).get(providers.BUDGET),
+        autoscaling_api=(served or {}).get(autoscaling.KIND),
         router_pods=tuple(pod for pod in pods if providers.is_router(resource, pod)),
         router_answers=router_answers or {},
         others={

@@ -133,6 +133,8 @@ class Observed:
     """The version of group policy in which the cluster serves PodDisruptionBudget; None where it
     was not asked.
     """
+    autoscaling_api: str | None = None
+    """The same for group autoscaling and HorizontalPodAutoscaler."""
     probe_answers: Mapping[str, str] = field(default_factory=dict)
     """By the uid of a pod that runs without being ready: what its probes were answered last."""
     measurement: Measurement | None = None

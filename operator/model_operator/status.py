@@ -41,6 +41,9 @@ class Facts:
     """What every revision was made of, unless that was lost together with status."""
     reading: Reading
     """What the data plane says."""
+    replicas: int
+    """How many pods a revision that serves everybody has to have."""
+    autoscaled: api.AutoscaledStatus | None
     sizes: Mapping[str, Size]
     verdicts: Verdicts
     """What the analysis says."""
@@ -78,6 +81,7 @@ def build(facts: Facts) -> Body:
         step_started_at=_step_started_at(facts),
         model=facts.model,
         replicas=facts.sizes.get(serving or "", Size()).desired,
+        autoscaled=facts.autoscaled,
         selector=naming.as_selector(naming.pod_selector(resource.name, serving))
         if serving
         else None,
@@ -144,7 +148,7 @@ def _available(facts: Facts) -> Verdict:
         pods = f"{reachable} ready pods"
         return Verdict(True, reasons.SERVING, f"revision {revision} serves with {pods}")
     spec = facts.observed.resource.spec
-    if spec and spec.replicas == 0:
+    if spec and facts.replicas == 0:
         return Verdict(False, reasons.SCALED_TO_ZERO, "replicas is 0: nothing serves, as asked")
     if spec and spec.strategy.type == "Recreate" and facts.step:
         if facts.step.failed:

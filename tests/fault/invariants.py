@@ -25,7 +25,10 @@ Body = Mapping[str, Any]
 Key = tuple[str, str]
 RESOURCES = f"/apis/{api.API_VERSION}"
 CHILDREN = frozenset(
-    {"deployments", "services", "controllerrevisions", "configmaps", "poddisruptionbudgets"}
+    {
+        *("deployments", "services", "controllerrevisions", "configmaps"),
+        *("poddisruptionbudgets", "horizontalpodautoscalers"),
+    }
 )
 HURRYING = frozenset({f"{api.GROUP}/route-hash", f"{api.GROUP}/mirror"})
 """Annotations of pods by which kubelets are told to look again."""

@@ -49,6 +49,7 @@ USED = {
     "services": {"get", "list", "watch", "create", "patch", "delete"},
     "configmaps": {"get", "list", "watch", "create", "patch", "delete"},
     "poddisruptionbudgets": {"get", "list", "watch", "create", "patch", "delete"},
+    "horizontalpodautoscalers": {"get", "create", "patch", "delete"},
     "httproutes": {"get", "list", "watch", "create", "patch", "delete"},
     "pods": {"list", "watch", "patch"},
     "endpoints": {"get", "list", "watch"},

@@ -98,7 +98,7 @@ def _with_one_mistake(spec: dict[str, Any]) -> SearchStrategy[dict[str, Any]]:
     mistakes = [
         {"replicas": -1},
         {"strategy": {"type": "Magic"}},
-        {"autoscaling": {"maxReplicas": 3}},
+        {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
         {"server": {"drainSeconds": "long"}},
         {"traffic": {"service": {"type": "Nonsense"}}},
         {"nonsense": True},

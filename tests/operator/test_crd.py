@@ -146,7 +146,9 @@ def test_a_field_says_that_this_release_does_not_do_it_exactly_as_long_as_a_rule
     said = {path[1:] for path, schema in FIELDS.items() if "supported" in schema["description"]}
     assert said == remarked
     assert [rule for rule in rules.ALL if bool(rule.remark) != (rule in rules.NOT_YET)] == []
-    later = crd.root_schema(rules.PERMANENT)["properties"]["spec"]["properties"]["autoscaling"]
+    later = crd.root_schema(rules.PERMANENT)["properties"]["spec"]["properties"]["model"][
+        "properties"
+    ]["requiredTags"]
     assert "supported" not in later["description"]
 
 

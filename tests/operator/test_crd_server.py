@@ -21,7 +21,7 @@ from model_operator import api, crd, rules, validation
 from model_operator.rules import Rule
 from tests.definitions import wait_until_served
 from tests.operator.rule_examples.examples import Examples, Json
-from tests.operator.rule_examples.resources import resource, served
+from tests.operator.rule_examples.resources import model, resource, served
 from tests.operator.rule_examples.tables import EXAMPLES
 
 KUBECONFIG = os.environ.get("CRD_SERVER_KUBECONFIG")
@@ -155,7 +155,8 @@ def test_defaults_are_filled_in_everywhere_but_below_spec_server():
 def test_status_can_be_written_on_a_resource_that_is_older_than_the_rule_it_breaks():
     # Since Kubernetes 1.30; from 1.25 to 1.29 every update of it is refused, status included.
     group = f"older.{api.GROUP}"
-    body = resource(autoscaling={"maxReplicas": 3}) | {"apiVersion": f"{group}/{api.VERSION}"}
+    tagged = model("models:/cats-dogs/1", requiredTags={"stage": "live"})
+    body = tagged | {"apiVersion": f"{group}/{api.VERSION}"}
     plural = f"{api.PLURAL}.{group}"
     without, with_rules = (
         of_group(group, crd.custom_resource_definition(cel=True, table=table))
@@ -172,7 +173,7 @@ def test_status_can_be_written_on_a_resource_that_is_older_than_the_rule_it_brea
         written = kubectl(*patch, "--subresource=status", "-p", '{"status":{"message":"no"}}')
         assert written.returncode == 0, written.stderr
         refused = kubectl(*patch, "-p", '{"spec":{"strategy":{"scaleDownDelaySeconds":60}}}')
-        assert "autoscaling is not supported" in refused.stderr
+        assert "requiredTags is not supported" in refused.stderr
     finally:
         kubectl("delete", "crd", plural, "--timeout=60s")
 

@@ -484,3 +484,31 @@ def test_a_crash_loop_that_keeps_its_weight(world: World):
     assert world.status["lastFailure"]["reason"] == reasons.CONTAINER_CRASHED
     assert "boom" in world.status["message"]
     assert world.replicas_by_version() == {"1": 3, "2": 0}
+
+
+def autoscaled(world: World, version: int) -> ModelDeploymentBuilder:
+    limits = {"minReplicas": 2, "maxReplicas": 6}
+    return edited(world, canary().version(version).spec(autoscaling=limits))
+
+
+@pytest.mark.parametrize(
+    ("verb", "left"), [("abort", {"1": 6, "2": 0}), ("promote", {"1": 0, "2": 6})]
+)
+def test_an_autoscaler_and_a_canary_together(world: World, verb: str, left: dict[str, int]):
+    """Neither sizes what the other does: `World` refuses the operator's write, and the autoscaler
+    may not take from stable what an abort would need.
+    """
+    world.edit(autoscaled(world, 1))
+    world.settle()
+    world.load(6)
+    world.settle()
+    in_step(world, 3, autoscaled(world, 2))
+    world.load(2)
+    passes(world)
+    assert world.replicas_by_version()["1"] == 6
+    assert world.act(verb)["accepted"]
+    until(world, lambda: world.weights_by_version() in ({"1": 100}, {"2": 100}, {"1": 100, "2": 0}))
+    assert len(world.pods_of(world.serving() or "")) == 6
+    world.load(6)
+    world.settle()
+    assert world.replicas_by_version() == left

@@ -72,6 +72,11 @@ def test_a_page_shows_its_example_word_for_word(name: str, example: str):
     assert f"kubectl apply -f examples/{example}.yaml" in page(name)
 
 
+def test_the_page_of_autoscaling_shows_its_example_word_for_word():
+    text = (ROOT / "docs" / "autoscaling.md").read_text()
+    assert (ROOT / "examples" / "autoscaling.yaml").read_text() in text
+
+
 def examples() -> list[Path]:
     return sorted((ROOT / "examples").glob("*.yaml"))
 

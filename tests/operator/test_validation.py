@@ -51,8 +51,9 @@ def test_what_else_is_wrong_is_counted():
 
 
 def test_what_this_release_does_not_do_is_told_before_details_of_it():
-    assert refusal(autoscaling={"minReplicas": 5, "maxReplicas": 2}) == (
-        "spec: autoscaling is not supported by this release: leave it out (and 1 more)"
+    spec = model("models:/cats-dogs/1", requiredTags={"a": "b"}, registry="ftp://mlflow")["spec"]
+    assert refusal(**spec) == (
+        "spec.model: requiredTags is not supported by this release: leave it out (and 2 more)"
     )
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from model_operator import actions, naming, observe
+from model_operator import actions, autoscaling, naming, observe
 from model_operator.api import ModelSource
 from model_operator.decide import decide
 from model_operator.diagnosis import is_ready
@@ -33,7 +33,7 @@ DEFAULTS = Defaults(
     tracking_uri="http://mlflow:5000",
     router_image="example/router:1",
 )
-BESIDE = ("Service", "ConfigMap", "PodDisruptionBudget")
+BESIDE = ("Service", "ConfigMap", "PodDisruptionBudget", autoscaling.KIND)
 """Kinds of which there may be more than the operator's revisions have."""
 
 
@@ -108,6 +108,16 @@ class World:
         assert self.status["lastActionId"] == identity
         return answer
 
+    def load(self, pods: int) -> None:
+        """The autoscaler finds that so many pods are needed. It lets a Deployment of 0 alone."""
+        scaled, autoscaler = self._autoscaled(), self._autoscaler()
+        if autoscaler and scaled and scaled["spec"]["replicas"]:
+            limits = autoscaler["spec"]
+            self._serial += 1
+            size = min(max(pods, limits["minReplicas"]), limits["maxReplicas"])
+            scaled["spec"]["replicas"] = size
+            scaled["metadata"]["resourceVersion"] = str(self._serial)
+
     def lose_status(self) -> None:
         self.resource.pop("status", None)
 
@@ -139,7 +149,7 @@ class World:
             ),
             pods=copied([*self.pods.values(), *self.router.pods.values()]),
             router_answers=self.router.answers(),
-            served={"PodDisruptionBudget": "v1"},
+            served={"PodDisruptionBudget": "v1", autoscaling.KIND: "v2"},
             endpoints={"subsets": [{"addresses": addresses}]} if self.service else None,
         )
         return replace(observed, measurement=self._measured(resource))
@@ -317,6 +327,28 @@ class World:
             if selector.items() <= pod["metadata"]["labels"].items()
         ]
 
+    def _autoscaler(self) -> dict[str, Any] | None:
+        return self.others.get((autoscaling.KIND, self.resource["metadata"]["name"]))
+
+    def _autoscaled(self) -> dict[str, Any] | None:
+        """The Deployment that the autoscaler sizes."""
+        autoscaler = self._autoscaler()
+        name = autoscaler["spec"]["scaleTargetRef"]["name"] if autoscaler else ""
+        return self.deployments.get(name)
+
+    def _asked_for(self) -> Any:
+        """How many pods what serves must have."""
+        autoscaled = self.resource.get("status", {}).get("autoscaled")
+        serving = self.deployments.get(f"{self.resource['metadata']['name']}-{self.serving()}")
+        replicas = self.resource["spec"].get("replicas", 1)
+        if autoscaled and serving and self._autoscaler():
+            return serving["spec"]["replicas"]
+        if autoscaled and serving and autoscaled["requested"] == replicas:
+            return autoscaled.get("held", replicas)
+        if limits := self.resource["spec"].get("autoscaling"):
+            return min(max(replicas, limits.get("minReplicas", 1)), limits["maxReplicas"])
+        return replicas
+
     # --- the API server ------------------------------------------------------------------
 
     def _resolution(self, resource: Resource) -> Resolution | ResolutionError:
@@ -457,7 +489,7 @@ class World:
         stable = self.resource.get("status", {}).get("stable", {}).get("revision")
         if revision == (self.serving() or stable):
             return
-        wanted = self.resource["spec"].get("replicas", 1)
+        wanted = self._asked_for()
         ready = sum(is_ready(pod) for pod in self.pods_of(revision))
         serving = sum(is_ready(pod) for pod in self.pods_of(self.serving() or ""))
         asked = max(
@@ -514,7 +546,9 @@ class World:
             self._check_seen(deployment, {**deployment["metadata"], **_given(seen)})
         revision = deployment["metadata"]["labels"][naming.REVISION_LABEL]
         recreates = self.resource["spec"].get("strategy", {}).get("type") == "Recreate"
-        wanted = self.resource["spec"].get("replicas", 1)
+        wanted = self._asked_for()
+        if deployment is self._autoscaled() and deployment["spec"]["replicas"] and not recreates:
+            raise InvariantBroken(f"{name} is the autoscaler's and is scaled to {replicas}")
         if recreates:
             self._check_alone(revision, replicas)
         elif revision == self.serving() and isinstance(wanted, int) and 0 <= replicas < wanted:

@@ -29,6 +29,7 @@ from model_operator.api.server import (
 from model_operator.api.spec import Autoscaling, ModelDeploymentSpec
 from model_operator.api.status import (
     ActionStatus,
+    AutoscaledStatus,
     Condition,
     FailureStatus,
     HeldPause,
@@ -84,6 +85,7 @@ __all__ = [
     "ActionStatus",
     "Analysis",
     "ApiType",
+    "AutoscaledStatus",
     "Autoscaling",
     "BlueGreen",
     "Canary",

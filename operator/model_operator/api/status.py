@@ -56,6 +56,17 @@ class HeldPause(ApiType):
     generation: int = Field(description="The generation that it holds for.")
 
 
+class AutoscaledStatus(ApiType):
+    """What the size has to do with autoscaling."""
+
+    requested: int = Field(description="spec.replicas, which is not enforced as long as it stays.")
+    held: int | None = Field(
+        default=None,
+        description="The size at which autoscaling was switched off: kept until spec.replicas "
+        "changes.",
+    )
+
+
 class ActionStatus(ApiType):
     """What became of the last action (the annotation cvfactory.dev/action)."""
 
@@ -164,6 +175,9 @@ class ModelDeploymentStatus(ApiType):
     )
     replicas: int | None = Field(
         default=None, description="Pods of the stable revision, for the scale subresource."
+    )
+    autoscaled: AutoscaledStatus | None = Field(
+        default=None, description="The size is, or was until lately, a HorizontalPodAutoscaler's."
     )
     selector: str | None = Field(
         default=None, description="Their label selector, for the scale subresource."

@@ -36,10 +36,12 @@ _GROUPS = {
     "Deployment": ("apis/apps/v1", "deployments"),
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
     "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
     api.KIND: (f"apis/{api.API_VERSION}", api.PLURAL),
 }
 _EARLIER: Mapping[str, tuple[str, ...]] = {
+    "HorizontalPodAutoscaler": ("v2beta2",),
     "HTTPRoute": ("v1beta1",),
     "PodDisruptionBudget": ("v1beta1",),
 }

@@ -44,7 +44,6 @@ def _scheme_absent(scheme: str) -> Rule:
 
 
 NOT_YET = (
-    _absent("spec", "autoscaling"),
     _not_chosen("spec.model", "updatePolicy", "FollowAlias", "Pinned"),
     _absent("spec.model", "requiredTags"),
     Rule(

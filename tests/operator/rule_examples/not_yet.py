@@ -6,19 +6,9 @@ Whatever else the release that does it must know of a field stands among the per
 from __future__ import annotations
 
 from tests.operator.rule_examples.examples import Examples
-from tests.operator.rule_examples.resources import (
-    PLAIN,
-    model,
-    resource,
-)
+from tests.operator.rule_examples.resources import PLAIN, model
 
 NOT_YET = (
-    Examples(
-        "spec",
-        "autoscaling is not supported",
-        (PLAIN,),
-        (resource(autoscaling={"maxReplicas": 3}),),
-    ),
     Examples(
         "spec.model",
         "FollowAlias is not supported",
