@@ -5,7 +5,7 @@ scales, and sizes everything else by it. While a rollout is under way it may not
 that stable has: a canary takes requests away, and what is taken back must find its pods.
 
 Switching it off changes no size either: the pods that there are stay until `spec.replicas` is
-changed. That is recorded before the autoscaler goes.
+changed. Status remembers that there was an autoscaler, so that is so whoever dies in between.
 """
 
 from __future__ import annotations
@@ -114,11 +114,6 @@ def wanted(
 def is_left_over(observed: Observed) -> bool:
     """Whether there is an autoscaler although it is switched off."""
     return _live(observed) is not None and not is_on(observed)
-
-
-def may_go(observed: Observed, kept: api.AutoscaledStatus | None) -> bool:
-    """Whether that one may be deleted: what is kept of its size is recorded."""
-    return is_left_over(observed) and kept in (None, observed.resource.status.autoscaled)
 
 
 def obstacle(observed: Observed) -> Verdict | None:

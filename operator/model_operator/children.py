@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from model_operator import api, autoscaling, canonical, naming, resources
+from model_operator import autoscaling, canonical, naming, resources
 from model_operator.observed import Observed
 from model_operator.plan import Delete, Replacement, Scale, Touch
 from model_operator.revisions import RevisionRecord
@@ -36,8 +36,6 @@ class Children:
     """How requests shall be divided."""
     replicas: int
     """How many pods a revision that serves everybody has to have."""
-    autoscaled: api.AutoscaledStatus | None
-    """What status will remember of autoscaling."""
     now: datetime
 
     def applies(self) -> Iterator[Body]:
@@ -130,7 +128,7 @@ class Children:
     def _deletes_of_providers(self) -> Iterator[Delete]:
         if self.step is not None:
             yield from self._deletes_by_name(providers.obsolete(self.observed))
-        if self.step is not None and autoscaling.may_go(self.observed, self.autoscaled):
+        if self.step is not None and autoscaling.is_left_over(self.observed):
             yield from self._deletes_by_name([(autoscaling.KIND, self.observed.resource.name)])
 
     def _deletes_by_name(self, keys: Iterable[tuple[str, str]]) -> Iterator[Delete]:

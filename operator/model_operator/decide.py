@@ -63,7 +63,6 @@ def decide(observed: Observed, now: datetime) -> Plan:
     obstacle = find_obstacle(observed, model_resolved)
     sizes = seeing.observed_sizes(observed)
     replicas = autoscaling.replicas(observed, serving, sizes)
-    autoscaled = autoscaling.record(observed, serving, sizes)
     verdicts = judging.judge(observed, aim.revision if aim else None, retried=orders.retried)
     view = seeing.what_the_strategy_sees(
         observed, aim, serving, orders, replicas, sizes, reading, provider, verdicts, now
@@ -85,7 +84,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         records=records,
         reading=reading,
         replicas=replicas,
-        autoscaled=autoscaled,
+        autoscaled=autoscaling.record(observed, serving, sizes),
         sizes=sizes,
         verdicts=verdicts,
         step_hash=seeing.step_hash(observed, orders),
@@ -94,9 +93,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         orders=orders,
     )
     new_status = status.build(facts)
-    children = Children(
-        observed, records, aim, serving, step, provider, route, replicas, autoscaled, now
-    )
+    children = Children(observed, records, aim, serving, step, provider, route, replicas, now)
     applies = tuple(children.applies())
     return Plan(
         applies=applies,

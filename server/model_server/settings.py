@@ -101,8 +101,10 @@ class Settings(BaseSettings):
     max_images_per_request: int = Field(default=32, ge=1)
     """How many pictures one request may hold."""
 
-    queue_size: int = Field(default=32, ge=0)
-    """How many requests may wait for an inference thread; one more is answered 503."""
+    queue_size: int = Field(default=128, ge=0)
+    """How many requests may wait for an inference thread; one more is answered 503. The default is
+    about half a second of one CPU's work: what a pod needs whose neighbour has just gone.
+    """
 
     inference_threads: int | None = Field(default=None, ge=1, le=256)
     """How many requests are decoded and predicted at a time. None: one per CPU of the limit."""
