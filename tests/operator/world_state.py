@@ -216,6 +216,7 @@ class WorldState:
             return serving["spec"]["replicas"]
         if autoscaled and serving and autoscaled["requested"] == replicas:
             return autoscaled.get("held", replicas)
-        if limits := self.resource["spec"].get("autoscaling"):
+        limits = self.resource["spec"].get("autoscaling")
+        if limits and limits.get("minReplicas", 1) <= limits["maxReplicas"]:
             return min(max(replicas, limits.get("minReplicas", 1)), limits["maxReplicas"])
         return replicas

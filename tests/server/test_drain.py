@@ -201,7 +201,8 @@ async def test_the_first_answer_after_the_connections_age_closes_it(start_server
         while not (await connection.post(JPEG)).closing:
             kept += 1
             assert time.monotonic() - started < 5
-        assert time.monotonic() - started >= 0.5
+        # The loop's clock counts milliseconds and stands still during a turn.
+        assert time.monotonic() - started >= 0.49
         assert kept > 5
         await connection.wait_closed_by_server()
 
