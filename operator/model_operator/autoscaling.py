@@ -60,15 +60,16 @@ def record(
         return recorded
     if spec.autoscaling is not None:
         return api.AutoscaledStatus(requested=spec.replicas)
-    if recorded is None and _live(observed) is None:
+    live = _live(observed) is not None
+    if recorded is None and not live:
         return None
     known = recorded or api.AutoscaledStatus(requested=spec.replicas)
-    if known.held is None or _live(observed) is not None:  # it may still decide otherwise
+    if known.held is None or live:  # it may still decide otherwise
         known = api.AutoscaledStatus(
             requested=known.requested, held=_size(observed, serving, sizes)
         )
     needed = known.requested == spec.replicas and known.held not in (0, spec.replicas)
-    return known if needed else None
+    return known if needed or live else None  # what is forgotten is not looked for again
 
 
 def wanted(

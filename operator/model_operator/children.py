@@ -114,6 +114,7 @@ class Children:
     def deletes(self, *, blocked: bool) -> Iterator[Delete]:
         """What is not used any more; with something in the way only what would go on working."""
         yield from self._deletes_beside()
+        yield from self._deletes_of_autoscaler()
         if not blocked:
             yield from self._deletes_of_providers()
             yield from self._deletes_of_retired()
@@ -128,6 +129,8 @@ class Children:
     def _deletes_of_providers(self) -> Iterator[Delete]:
         if self.step is not None:
             yield from self._deletes_by_name(providers.obsolete(self.observed))
+
+    def _deletes_of_autoscaler(self) -> Iterator[Delete]:
         if self.step is not None and autoscaling.is_left_over(self.observed):
             yield from self._deletes_by_name([(autoscaling.KIND, self.observed.resource.name)])
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model_operator import autoscaling
 from model_operator.decide import decide
+from model_operator.errors import ResolutionRefused
 from tests.operator.builders import ModelDeploymentBuilder, make_model_deployment
 from tests.operator.stories import canary, in_step, passes, until
 from tests.operator.world import World
@@ -126,6 +127,29 @@ def test_an_operator_that_dies_while_it_is_switched_off_forgets_no_pod(writes):
     world.one_pass(dies_after=writes)
     world.settle()
     assert world.replicas_by_version() == {"1": 6}
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_whatever_stands_in_the_way_an_autoscaler_that_is_switched_off_goes(replicas):
+    world = live(autoscaled(), 3)
+    world.resolution_error = ResolutionRefused("ModelNotFound", "there is no version 2")
+    world.edit(make_model_deployment().version(2).replicas(replicas))
+    world.settle()
+    assert (autoscaling.KIND, "cats-dogs") not in world.others
+
+
+def test_an_autoscaler_that_could_not_be_deleted_yet_is_not_forgotten():
+    world = live(autoscaled(), 3)
+    world.edit(make_model_deployment())
+    foreign = {"kind": "ConfigMap", "metadata": {"name": "cats-dogs-taken"}}
+    world.foreign = [foreign]
+    passes(world)
+    assert (autoscaling.KIND, "cats-dogs") in world.others
+    assert world.status["autoscaled"]
+    world.foreign = []
+    world.settle()
+    assert (autoscaling.KIND, "cats-dogs") not in world.others
+    assert "autoscaled" not in world.status
 
 
 def test_a_lost_status_is_no_reason_to_lose_pods():
