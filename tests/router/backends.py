@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -24,6 +25,8 @@ class Backend:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._deaf: socket.socket | None = None
+        self._waiting: list[socket.socket] = []
 
     @property
     def address(self) -> str:
@@ -42,6 +45,20 @@ class Backend:
                 writer.transport.abort()
             await self._server.wait_closed()
             self._server = None
+        if self._deaf is not None:
+            for held in (self._deaf, *self._waiting):
+                held.close()
+            self._deaf = None
+
+    async def swallow(self) -> None:
+        """Leaves every connection unanswered, as the address of a Service without pods does."""
+        await self.die()
+        self._deaf = socket.create_server(("127.0.0.1", self.port), backlog=0)
+        for _ in range(2):  # what the kernel still takes where nobody accepts
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", self.port))
+            self._waiting.append(waiting)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)

@@ -142,6 +142,18 @@ async def test_a_canary_without_a_pod_costs_no_request(tmp_path: Path, pods: Pod
         assert await answers(router, 2, content=b"x" * 10_000_000) == Counter(a=2)
 
 
+async def test_no_request_waits_a_second_for_a_pod_that_does_not_take_its_connection(
+    tmp_path: Path, pods: Pods
+):
+    await pods["b"].swallow()
+    async with (
+        running(tmp_path, document(pods, "a", "b", 50)) as router,
+        httpx.AsyncClient(base_url=router.url, timeout=1.0) as client,
+    ):
+        answered = await asyncio.gather(*(client.post("/", content=b"x") for _ in range(10)))
+    assert [answer.json()["model"]["version"] for answer in answered] == ["a"] * 10
+
+
 @pytest.mark.parametrize("weight", [1, 50])
 async def test_requests_of_a_stable_revision_that_refuses_go_to_the_canary(
     tmp_path: Path, pods: Pods, weight: int

@@ -90,6 +90,23 @@ class Scene:
             seen = body["status"]
             self._until_another_status(seen, PATIENCE_SECONDS)
 
+    def promote_once(self, version: str) -> str:
+        """Promotes, unless the version is given up or live before; why the rollout stands then."""
+        ends = ("Complete", "RolledBack")
+        asked = self.until(
+            lambda body: _reason(body) in ("AwaitingPromotion", *ends),
+            f"version {version} waits to be promoted, or has ended",
+        )
+        if _reason(asked) in ends:
+            return _reason(asked)
+        self._ask("promote", {})
+        return _reason(
+            self.until(
+                lambda body: _reason(body) in ("AwaitingPromotion", *ends),
+                f"version {version} is live, given up, or waits again",
+            )
+        )
+
     def _until_another_status(self, seen: Body, seconds: float) -> None:
         """Waits for a while at most."""
         with contextlib.suppress(NotInTime):
@@ -257,6 +274,13 @@ class Scene:
     def tell(self) -> str:
         """One line of what status says."""
         return summary(self.watch.body) if self._watch else "not started"
+
+
+def _reason(body: Body) -> str:
+    """Of the condition Ready, where status is of this generation."""
+    ready = condition(body, "Ready")
+    current = ready.get("observedGeneration") == body["metadata"]["generation"]
+    return str(ready.get("reason", "")) if current else ""
 
 
 def weights(body: Body) -> dict[str, int]:

@@ -63,6 +63,7 @@ ANALYSIS = {
 STRICT_ANALYSIS = {**ANALYSIS, "metrics": [{"name": "latency-p95-ms", "max": 300}]}
 ROUTER = {"provider": "Router"}
 SERVICE = {"provider": "Service"}
+PROMOTIONS = 5
 
 
 @dataclass(frozen=True)
@@ -165,14 +166,18 @@ def canary_process_killed(scene: Scene, _: int) -> None:
     scene.apply(version)
     revision = scene.until_weight(version)
     scene.kill_pod(scene.pods(revision)[0])
-    try:
-        scene.promote()
-        scene.until_live(version)
-    except Unexpected:
+    # A crash takes the step back, and with it a promotion that came in between.
+    for _ in range(PROMOTIONS):
+        ended = scene.promote_once(version)
+        if ended != "AwaitingPromotion":
+            break
+    else:
+        raise Unexpected(f"promoted {PROMOTIONS} times, and still waits: {scene.tell()}")
+    if ended == "RolledBack":
         scene.until_rolled_back(before)
         scene.act("retry")
         scene.promote()
-        scene.until_live(version)
+    scene.until_live(version)
 
 
 def router_pod_deleted(scene: Scene, _: int) -> None:
