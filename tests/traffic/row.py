@@ -21,6 +21,14 @@ from tests.traffic.workflows import Workflow
 MOST_REQUESTS = 500_000
 LOAD_END_SECONDS = 60.0
 LOSSES_SHOWN = 5
+OF_PODS = ("-l", "cvfactory.dev/model-deployment")
+EVERYTHING = (
+    "--all-containers",
+    "--prefix",
+    "--timestamps",
+    "--tail=9999",
+    "--max-log-requests=50",
+)
 
 
 @dataclass
@@ -160,7 +168,7 @@ def _judge(row: Row, scene: Scene) -> None:
 
 
 def _evidence(scene: Scene, namespace: str, row: Row) -> Path:
-    """A folder with what tells why: the resource, its pods, events and the operator's log."""
+    """A folder with what tells why: the resource, its pods, events and logs."""
     folder = Path(tempfile.mkdtemp(prefix=f"traffic-{row.workflow.name}-"))
     operator = ("logs", "-n", SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/component=operator")
     told = {
@@ -168,6 +176,7 @@ def _evidence(scene: Scene, namespace: str, row: Row) -> Path:
         "objects.txt": ("get", "all,endpoints,configmaps", "-n", namespace, "-o", "wide"),
         "events.txt": ("get", "events", "-n", namespace, "--sort-by=.lastTimestamp"),
         "operator.log": (*operator, "--tail=2000"),
+        "pods.log": ("logs", "-n", namespace, *OF_PODS, *EVERYTHING),
     }
     for name, command in told.items():
         try:
