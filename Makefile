@@ -76,6 +76,10 @@ test-bad-canaries: $(READY) ## Roll out a bad canary of every kind and measure w
 test-shadow-cost: $(READY) ## Measure what clients notice of a shadow (15 minutes)
 	@$(BIN)/python -m tests.traffic.shadow_cost
 
+.PHONY: bench-operator
+bench-operator: $(READY) ## Measure the operator beside a bare client and a textbook's (RESOURCES=1000, 10 minutes)
+	@$(BIN)/python -m tests.bench --resources $(or $(RESOURCES),1000)
+
 .PHONY: lint
 lint: $(READY) ## Check format, imports, style, types and layers
 	@$(BIN)/ruff format --check --quiet . || { echo 'run `make format`'; exit 1; }
