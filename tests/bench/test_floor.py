@@ -32,8 +32,9 @@ def test_over_all_resources_the_floor_makes_as_many_requests_as_were_counted(eac
     assert made == Counter({call: count for call, count in calls.items() if count})
 
 
-def test_the_floor_reads_before_it_writes_and_opens_no_watch():
-    calls = {("apply", "Deployment"): 1, ("get", "Service"): 1, ("watch", "Pod"): 1}
+def test_the_floor_reads_before_it_writes_and_leaves_out_what_is_asked_once_for_all():
+    calls = {("apply", "Deployment"): 1, ("get", "Service"): 1}
+    calls |= {("watch", "Pod"): 1, ("get", "APIResourceList"): 1}
     floor = Floor(cast("Admin", None), calls, 1, sample())
     assert list(floor.requests(0)) == [("get", "Service"), ("apply", "Deployment")]
 
