@@ -77,7 +77,7 @@ test-shadow-cost: $(READY) ## Measure what clients notice of a shadow (15 minute
 	@$(BIN)/python -m tests.traffic.shadow_cost
 
 .PHONY: bench-operator
-bench-operator: $(READY) ## Measure the operator beside a bare client and a textbook's (10 minutes; RESOURCES=N)
+bench-operator: $(READY) ## Measure the operator beside a bare client and a textbook's (RESOURCES=1000)
 	@$(BIN)/python -m tests.bench --resources $(or $(RESOURCES),1000)
 
 .PHONY: lint

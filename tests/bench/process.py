@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.fault.operator_process import ROOT, clean_environment
+from tests.fault.operator_process import clean_environment, start_process
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -34,16 +34,7 @@ class Contender:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env=self._environment,
-                cwd=ROOT,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = await start_process(self._command, self._environment, self._log)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -56,7 +56,7 @@ def _lines(found: Found) -> Iterator[_Line]:
     fast = ours.seconds <= limit or found.share_of_floor >= SHARE_OF_FLOOR
     yield _Line(
         f"{size} resources converge",
-        f"{limit:.0f} s, or 90% of the floor's rate",
+        f"{limit:g} s, or 90% of the floor's rate",
         f"{ours.seconds:.1f} s, {found.share_of_floor:.0%} of the floor's rate",
         fast,
     )

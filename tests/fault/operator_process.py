@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.deadlines import within
@@ -20,6 +21,22 @@ def clean_environment() -> dict[str, str]:
     """This process's, with none of the operator's settings and no pod's service account."""
     names = ("CV_FACTORY_", "MLFLOW_", "KUBERNETES_", "KUBECONFIG")
     return {key: value for key, value in os.environ.items() if not key.startswith(names)}
+
+
+async def start_process(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> asyncio.subprocess.Process:
+    """A process in a session of its own; its log is appended to."""
+    with log.open("ab") as file:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            env=environment,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
 
 
 class OperatorProcess:
@@ -54,16 +71,7 @@ class OperatorProcess:
 
     async def start(self) -> None:
         """Starts a process; its log is appended to."""
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env=self._environment,
-                cwd=ROOT,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = await start_process(self._command, self._environment, self._log)
         self._ended_by_us = False
 
     async def kill(self) -> None:
