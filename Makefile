@@ -40,6 +40,10 @@ fault: $(READY) ## Kill the operator at a sample of its writes, and lose and bre
 test-faults: $(READY) ## The same at every write and for whole minutes (45 minutes)
 	@$(BIN)/python -m tests.fault
 
+.PHONY: test-leader
+test-leader: $(READY) ## Kill and stop the operator that leads, 50 times each, and judge its writes (20 minutes)
+	@$(BIN)/python -m tests.leader
+
 .PHONY: test-drain
 test-drain: $(READY) ## End a server 100 times under load and count lost requests (5 minutes)
 	@$(BIN)/python -m tests.drain
@@ -60,6 +64,10 @@ test-mirror: $(READY) ## Mirror to dead targets, and measure what clients notice
 test-router: $(READY) ## Divide 200,000 requests by the router, and change its route under load (2 minutes)
 	@$(BIN)/python -m tests.router
 
+.PHONY: test-autoscaling
+test-autoscaling: $(READY) ## Play rollouts under Kubernetes' own autoscaler and count ready pods (4 minutes)
+	@$(BIN)/python -m tests.autoscaling
+
 .PHONY: e2e
 e2e: $(READY) ## Run the tests that need a whole cluster
 	@$(BIN)/python -m dev.test e2e
@@ -79,6 +87,10 @@ test-shadow-cost: $(READY) ## Measure what clients notice of a shadow (15 minute
 .PHONY: bench-operator
 bench-operator: $(READY) ## Measure the operator beside a bare client and a textbook's (RESOURCES=1000)
 	@$(BIN)/python -m tests.bench --resources $(or $(RESOURCES),1000)
+
+.PHONY: soak-operator
+soak-operator: $(READY) ## Make 100,000 passes, and see whether memory and latency drift (30 minutes)
+	@$(BIN)/python -m tests.bench.soak
 
 .PHONY: lint
 lint: $(READY) ## Check format, imports, style, types and layers

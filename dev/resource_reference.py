@@ -36,7 +36,6 @@ That is a whole resource: all else has a default, or is left to Kubernetes.
 type, a bound or one of the [rules](#rules), with the sentence that stands here, and nothing of it
 is stored. An older one knows no rules and refuses only types and bounds; the operator then sets
 `Stalled=True` with the reason `InvalidSpec` and the same sentence, and what serves keeps serving.
-What [this release does not do](#not-in-this-release) is refused in the same ways, never ignored.
 `kubectl` refuses fields that do not exist, so a typo is found.
 
 **What a change does.** After a change of `spec.model` it is looked up anew, and other bytes are a
@@ -76,8 +75,7 @@ def reference() -> str:
             *_sections(root["spec"], "spec"),
             f"\n{RULES}",
             _rules(rules.PERMANENT),
-            f"\n{NOT_YET}",
-            _rules(rules.NOT_YET),
+            *((f"\n{NOT_YET}", _rules(rules.NOT_YET)) if rules.NOT_YET else ()),
             f"\n{STATUS}",
             *_sections(root["status"], "status"),
         )

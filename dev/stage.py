@@ -80,6 +80,15 @@ def install_operator(kube: Kube, tracking_uri: str, **values: str) -> None:
     )
 
 
+def leader(kube: Kube) -> str:
+    """The identity of the operator's process that leads; empty while none does.
+
+    It is the pod's name and a number: `leader(kube).rpartition("_")[0]` is the pod.
+    """
+    lease = kube.get("lease", OPERATOR, "-n", SYSTEM_NAMESPACE)
+    return str(lease["spec"].get("holderIdentity") or "")
+
+
 def image_id(reference: str) -> str:
     """What tells two builds of an image apart; "unknown" where no image was built here."""
     try:

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -97,14 +97,23 @@ def make_certificates(pki: Path, addresses: list[str]) -> Authority:
 class ControlPlane:
     """etcd and kube-apiserver, started by `start()` or by entering the block.
 
-    `kubeconfig` is an admin's. `stop()` may be called more than once.
+    `kubeconfig` is an admin's; `flags` are more of the API server's, such as those of an audit log,
+    and `controller_options` more of the controller manager's. `stop()` may be called more than
+    once.
     """
 
     def __init__(
-        self, *, controller_manager: bool = False, binaries: Binaries | None = None
+        self,
+        *,
+        controller_manager: bool = False,
+        binaries: Binaries | None = None,
+        flags: Sequence[str] = (),
+        controller_options: Sequence[str] = (),
     ) -> None:
         self._binaries = binaries or find_binaries()
         self._with_controllers = controller_manager
+        self._flags = flags
+        self._controller_options = controller_options
         self._running: list[subprocess.Popen[bytes]] = []
         self._watchdog: subprocess.Popen[bytes] | None = None
         self.directory = Path()
@@ -159,7 +168,8 @@ class ControlPlane:
         write_kubeconfig(self.kubeconfig, "control-plane", at.url, pki, "admin")
         programs = self._binaries
         self._run("etcd", components.etcd(programs.etcd, self.directory / "etcd", at))
-        self._run("kube-apiserver", components.api_server(programs.api_server, pki, at))
+        server = components.api_server(programs.api_server, pki, at)
+        self._run("kube-apiserver", [*server, *self._flags])
         self._watch()
         self._wait_until_ready(ApiServer(at.url, pki))
         if self._with_controllers:
@@ -170,7 +180,7 @@ class ControlPlane:
             )
             if minor_version(programs.controller_manager) < 24:
                 command.append("--port=0")  # the plain port, one for the whole machine
-            self._run("kube-controller-manager", command)
+            self._run("kube-controller-manager", [*command, *self._controller_options])
             self._watch()
 
     def _run(self, name: str, argv: list[str]) -> None:

@@ -122,10 +122,11 @@ def pending(
     return None if action.id in _seen(status) else action
 
 
-def wants_resolving(body: Mapping[str, Any], status: api.ModelDeploymentStatus) -> bool:
-    """Whether spec.model is to be resolved although it has not changed."""
+def wants_resolving(body: Mapping[str, Any], status: api.ModelDeploymentStatus) -> str | None:
+    """The id of the action by which spec.model is to be resolved although it has not changed."""
     action = pending(body, status)
-    return isinstance(action, Action) and action.verb is Verb.RESOLVE
+    asked = isinstance(action, Action) and action.verb is Verb.RESOLVE
+    return action.id if action and asked else None
 
 
 def _seen(status: api.ModelDeploymentStatus) -> tuple[str, ...]:

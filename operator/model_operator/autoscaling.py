@@ -2,7 +2,8 @@
 
 There is one autoscaler, on the stable revision; the operator never writes the size of what it
 scales, and sizes everything else by it. While a rollout is under way it may not go below the size
-that stable has: a canary takes requests away, and what is taken back must find its pods.
+that stable has: a canary takes requests away, and what is taken back must find its pods. Nor may
+it for a while afterwards: what it reads of the load is older than the end of the rollout.
 
 Switching it off changes no size either: the pods that there are stay until `spec.replicas` is
 changed. Status remembers that there was an autoscaler, so that is so whoever dies in between.
@@ -11,15 +12,21 @@ changed. Status remembers that there was an autoscaler, so that is so whoever di
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from model_operator import api, naming, reasons, resources
 from model_operator.observed import Observed, Resource
 from model_operator.rollout.view import Size, Step
+from model_operator.timestamps import format_time, parse_time
 from model_operator.verdict import Verdict
 
 Body = Mapping[str, Any]
 KIND = "HorizontalPodAutoscaler"
+SETTLING = timedelta(seconds=120)
+"""By then even a metrics server that looks once a minute tells of the time after the rollout: what
+it tells is at most a minute old, and was measured over a minute.
+"""
 
 
 def is_on(observed: Observed) -> bool:
@@ -51,15 +58,31 @@ def replicas(observed: Observed, serving: str | None, sizes: Mapping[str, Size])
     return kept.held if kept and kept.held is not None else spec.replicas
 
 
+def settling_until(observed: Observed, step: Step | None, now: datetime) -> datetime | None:
+    """Until when what an autoscaler reads of the load may be older than the last rollout's end;
+    None where it is not.
+    """
+    recorded = observed.resource.status
+    under_way = recorded.current_step_index is not None and recorded.stable is not None
+    if under_way and step is not None and step.index is None:
+        return now + SETTLING
+    told = parse_time(recorded.autoscaled.settling_until) if recorded.autoscaled else None
+    return told if told and told > now else None
+
+
 def record(
-    observed: Observed, serving: str | None, sizes: Mapping[str, Size]
+    observed: Observed,
+    serving: str | None,
+    sizes: Mapping[str, Size],
+    settling: datetime | None = None,
 ) -> api.AutoscaledStatus | None:
     """What status remembers of it."""
     spec, recorded = observed.resource.spec, observed.resource.status.autoscaled
     if spec is None or observed.resource.invalid:
         return recorded
     if spec.autoscaling is not None:
-        return api.AutoscaledStatus(requested=spec.replicas)
+        until = format_time(settling) if settling else None
+        return api.AutoscaledStatus(requested=spec.replicas, settling_until=until)
     live = _live(observed) is not None
     if recorded is None and not live:
         return None
@@ -73,7 +96,7 @@ def record(
 
 
 def wanted(
-    observed: Observed, step: Step | None, serving: str | None, replicas: int
+    observed: Observed, step: Step | None, serving: str | None, replicas: int, now: datetime
 ) -> Body | None:
     """The autoscaler as it has to be; None where there is none, or it is left as it is."""
     spec, version = observed.resource.spec, observed.autoscaling_api
@@ -83,8 +106,8 @@ def wanted(
     if stable is None:
         return None
     settings = spec.autoscaling
-    under_way = step.index is not None
-    least = max(settings.min_replicas, replicas) if under_way else settings.min_replicas
+    may_not_shrink = step.index is not None or settling_until(observed, step, now) is not None
+    least = max(settings.min_replicas, replicas) if may_not_shrink else settings.min_replicas
     utilization = settings.target_cpu_utilization_percentage
     name = observed.resource.name
     return {

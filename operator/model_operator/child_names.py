@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from model_operator import autoscaling, naming, revisions
+from model_operator import autoscaling, budgets, naming, resolver, revisions
 from model_operator.observed import Observed, Resolution
 from model_operator.traffic import providers, side_services
 
@@ -17,13 +17,19 @@ Key = tuple[str, str]
 def may_be_written(observed: Observed) -> Iterator[Key]:
     """Whatever the step is, and whether or not it is known what the spec means."""
     resource = observed.resource
-    names = [naming.revision_child(resource.name, r) for r in _revisions(observed)]
+    found = _revisions(observed)
+    names = [naming.revision_child(resource.name, r) for r in found]
     provider = providers.name_of(observed)
     kinds = ["ControllerRevision", "Deployment"]
     if provider != "Service":
         kinds.append("Service")
     yield from ((kind, name) for name in names for kind in kinds)
+    for name, revision in zip(names, found, strict=True):
+        if budgets.may_be_written(observed, revision):
+            yield budgets.KIND, name
     yield from providers.names(resource, provider)
+    if job := resolver.name_to_be_written(observed):
+        yield resolver.KIND, job
     if autoscaling.is_on(observed):
         yield autoscaling.KIND, resource.name
     if resource.spec is not None:

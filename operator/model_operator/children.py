@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from model_operator import autoscaling, canonical, naming, resources
+from model_operator import autoscaling, budgets, canonical, naming, resolver, resources
 from model_operator.observed import Observed
 from model_operator.plan import Delete, Replacement, Scale, Touch
 from model_operator.revisions import RevisionRecord
@@ -39,16 +39,20 @@ class Children:
     now: datetime
 
     def applies(self) -> Iterator[Body]:
-        """Records first, then Deployments, then the endpoint: a rollout's commit. The autoscaler
-        follows it.
+        """Records first, then Deployments and the budgets of those that will serve, then the
+        endpoint: a rollout's commit. The autoscaler follows it. A Job that computes a digest waits
+        for nothing.
         """
+        job = resolver.wanted(self.observed, self.now)
+        if job is not None and self._may_write(job):
+            yield job
         for record in self._wanted_records():
             frozen = self.observed.records.get(record.revision)
             history = resources.controller_revision(self.observed.resource, record)
             if self._may_write(history) and (frozen is None or frozen.number != record.number):
                 yield history
-        wanted = [*self._deployments(), *self._beside(), *self._traffic(), *self._autoscaler()]
-        for body, live in wanted:
+        serve = [*self._budgets(), *self._beside(), *self._traffic(), *self._autoscaler()]
+        for body, live in [*self._deployments(), *serve]:
             if self._may_write(body) and not _is_unchanged(body, live):
                 yield _on_what_was_seen(body, live)
 
@@ -113,7 +117,9 @@ class Children:
 
     def deletes(self, *, blocked: bool) -> Iterator[Delete]:
         """What is not used any more; with something in the way only what would go on working."""
+        yield from resolver.deletes(self.observed, self.now)
         yield from self._deletes_beside()
+        yield from self._deletes_of_budgets()
         yield from self._deletes_of_autoscaler()
         if not blocked:
             yield from self._deletes_of_providers()
@@ -125,6 +131,11 @@ class Children:
         wanted = {(body["kind"], body["metadata"]["name"]) for body, _ in self._beside()}
         unwanted = [key for key in side_services.present(self.observed) if key not in wanted]
         yield from self._deletes_by_name(unwanted)
+
+    def _deletes_of_budgets(self) -> Iterator[Delete]:
+        if self.step is not None:
+            kept = [body for body, _ in self._budgets()]
+            yield from self._deletes_by_name(budgets.unused(self.observed, kept))
 
     def _deletes_of_providers(self) -> Iterator[Delete]:
         if self.step is not None:
@@ -205,6 +216,10 @@ class Children:
         for body in self.provider.objects(self.observed, self.route):
             yield body, self.observed.child(body["kind"], body["metadata"]["name"])
 
+    def _budgets(self) -> Iterator[tuple[Body, Body | None]]:
+        for body in budgets.wanted(self.observed, self.step, self.route):
+            yield body, self.observed.child(budgets.KIND, body["metadata"]["name"])
+
     def _beside(self) -> Iterator[tuple[Body, Body | None]]:
         if self.step is None:
             return
@@ -212,7 +227,7 @@ class Children:
             yield body, self.observed.child(body["kind"], body["metadata"]["name"])
 
     def _autoscaler(self) -> Iterator[tuple[Body, Body | None]]:
-        body = autoscaling.wanted(self.observed, self.step, self.serving, self.replicas)
+        body = autoscaling.wanted(self.observed, self.step, self.serving, self.replicas, self.now)
         if body is not None:
             yield body, self.observed.child(autoscaling.KIND, self.observed.resource.name)
 

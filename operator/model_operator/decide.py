@@ -15,13 +15,14 @@ from model_operator import (
     autoscaling,
     judging,
     reasons,
+    resolver,
     seeing,
     status,
     target,
 )
 from model_operator.actions import Orders, Situation
 from model_operator.children import Children
-from model_operator.errors import ResolutionDelayed, ResolutionError
+from model_operator.errors import ResolutionDelayed, ResolutionError, ResolutionPending
 from model_operator.observed import Observed, Resolution
 from model_operator.plan import Event, Plan
 from model_operator.revisions import RevisionRecord
@@ -72,7 +73,10 @@ def decide(observed: Observed, now: datetime) -> Plan:
     if view and step and blocked and not safety.takes_requests_away(view, step):
         step = None
     divides = view is not None and view.divides
-    route = wanted_route(step, aim, serving, sizes, reading.route, divides=divides)
+    route = wanted_route(
+        step, aim, serving, sizes, reading.route, divides=divides, exact=provider.exact
+    )
+    settling = autoscaling.settling_until(observed, step, now)
     facts = Facts(
         observed=observed,
         now=now,
@@ -84,7 +88,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         records=records,
         reading=reading,
         replicas=replicas,
-        autoscaled=autoscaling.record(observed, serving, sizes),
+        autoscaled=autoscaling.record(observed, serving, sizes, settling),
         sizes=sizes,
         verdicts=verdicts,
         step_hash=seeing.step_hash(observed, orders),
@@ -195,7 +199,12 @@ def longest_back_off(observed: Observed) -> timedelta | None:
     """
     if observed.refusals:
         return REFUSAL_PAUSE
-    return REGISTRY_PAUSE if isinstance(why_unresolved(observed), ResolutionDelayed) else None
+    match why_unresolved(observed):
+        case ResolutionPending():
+            return None  # its Job is watched
+        case ResolutionDelayed():
+            return REGISTRY_PAUSE
+    return None
 
 
 def why_unresolved(observed: Observed) -> ResolutionError | None:
@@ -217,6 +226,7 @@ def wanted_route(
     written: Route | None,
     *,
     divides: bool,
+    exact: bool,
 ) -> Route | None:
     """The route that the step asks for; undecided, the one that is there. A canary that has pods
     is named before it has a weight, so that it can be asked for by a header, and is known to the
@@ -229,7 +239,11 @@ def wanted_route(
         return written or Route(stable)
     revision = step.canary or (aim.revision if aim else None)
     named = step.weight > 0 or (divides and step.replicas.get(revision or "", 0) > 0)
-    route = Route(stable, revision, step.weight) if named and revision != stable else Route(stable)
+    # First the name, then the weight: however long the operator was away, no revision has requests
+    # before the data plane has confirmed that it knows it.
+    known = written is not None and written.canary == revision
+    weight = step.weight if known or not exact else 0
+    route = Route(stable, revision, weight) if named and revision != stable else Route(stable)
     if written and safety.must_stay(written, route, sizes):
         return written
     return route
@@ -249,13 +263,18 @@ def requeue_after(
     """
     if any(namesake.predecessor for namesake in observed.namesakes):
         return PREDECESSOR_POLL
+    waits = [wait] if (wait := resolver.look_again(observed, now)) else []
     if step is None:
-        return None
-    waits = [step.requeue_after] if step.requeue_after else []
+        return min(waits, default=None)
+    if step.requeue_after:
+        waits.append(step.requeue_after)
     if step.state is State.STARTING and _only_probes_can_tell(step.trouble):
         waits.append(PROBE_POLL)
     if poll := providers.look_again(observed, reading):
         waits.append(poll)
+    settling = autoscaling.settling_until(observed, step, now)
+    if settling is not None and autoscaling.is_on(observed):
+        waits.append(settling - now)
     if autoscaling.is_left_over(observed):
         waits.append(steady.SOON)
     if observed.measurement_due is not None:

@@ -7,11 +7,19 @@ OperatorError
 │   ├── Conflict            409: the object has changed since it was read
 │   └── Gone                410: a watch's resourceVersion is too old
 ├── ApiUnreachable          the API server did not answer
+├── NotLeading              this process may not write any more: another one leads, or will soon
 ├── PodUnreachable          a pod did not answer, or not as asked
 ├── MetricsUnreadable       what a pod answered is no model server's metrics
+├── MlflowError             an MLflow server did not do what it was asked
+│   ├── MlflowUnreachable   it did not answer, or is not well
+│   ├── NotMlflow           what answers there is something else
+│   ├── MlflowLoginRefused  401 or 403
+│   ├── ExperimentDeleted   the experiment that rollouts go into is in the trash
+│   └── MlflowRefused       it will not, and says why
 └── ResolutionError         spec.model cannot be resolved
     ├── ResolutionRefused   permanent: nothing changes until somebody acts
     └── ResolutionDelayed   temporary: tried again with back-off
+        └── ResolutionPending   something is at work on it, and will be heard of
 """
 
 from __future__ import annotations
@@ -51,12 +59,61 @@ class ApiUnreachable(OperatorError):
     """The API server did not answer: connection refused, reset or timed out."""
 
 
+class NotLeading(OperatorError):
+    """The Lease has run out or is another's: a write was not sent, or its answer came too late."""
+
+
 class PodUnreachable(OperatorError):
     """A pod's HTTP port did not answer in time, answered with an error, or with too much."""
 
 
 class MetricsUnreadable(OperatorError):
     """What a pod answered are not a model server's metrics."""
+
+
+class MlflowError(OperatorError):
+    """An MLflow server did not do what it was asked; the sentence names its address."""
+
+
+class MlflowUnreachable(MlflowError):
+    """It did not answer in time, or with a status that says that it is not well."""
+
+
+class NotMlflow(MlflowError):
+    """What answers at the address is no MLflow server."""
+
+    def __init__(self, address: str, status: int) -> None:
+        super().__init__(
+            f"what answers at {address} (status {status}) is not an MLflow server: check the "
+            "address"
+        )
+
+
+class MlflowLoginRefused(MlflowError):
+    """It refuses the operator's credentials."""
+
+    def __init__(self, address: str, status: int) -> None:
+        super().__init__(f"the registry at {address} refused the operator's credentials ({status})")
+
+
+class ExperimentDeleted(MlflowError):
+    """Somebody has deleted the experiment that rollouts are recorded in."""
+
+    def __init__(self, address: str, experiment: str) -> None:
+        super().__init__(
+            f"the experiment {experiment!r} at {address} is deleted: restore it, or name another "
+            "in CV_FACTORY_ROLLOUTS_EXPERIMENT (the chart's value registry.rolloutsExperiment)"
+        )
+
+
+class MlflowRefused(MlflowError):
+    """It understood and will not; carries MLflow's own code and words."""
+
+    def __init__(self, address: str, code: str, message: str) -> None:
+        super().__init__(f"the registry at {address} refuses: {message or code}")
+        self.address = address
+        self.code = code
+        self.message = message
 
 
 class ResolutionError(OperatorError):
@@ -74,3 +131,7 @@ class ResolutionRefused(ResolutionError):
 
 class ResolutionDelayed(ResolutionError):
     """Temporary: the registry may answer later."""
+
+
+class ResolutionPending(ResolutionDelayed):
+    """Temporary: a Job is at work, or will be at its time, and nobody has to ask in between."""

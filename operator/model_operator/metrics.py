@@ -52,6 +52,12 @@ class Metrics:
             "cv_factory_queue_oldest_wait_seconds",
             "How long the resource that waits longest has waited for a free worker.",
         )
+        self._rollouts = gauge(
+            "cv_factory_rollouts", "Revisions that are being introduced beside a stable one."
+        )
+        self._rollouts_waiting = gauge(
+            "cv_factory_rollouts_waiting", "Rollouts that wait for their turn."
+        )
         self._passes = histogram(
             "cv_factory_reconcile_duration_seconds",
             "Passes over a resource, by how they ended.",
@@ -89,9 +95,21 @@ class Metrics:
             "cv_factory_kopf_restarts_total",
             "How often kopf was started again within the process.",
         )
+        self._aliases = gauge(
+            "cv_factory_followed_aliases",
+            "Aliases that are asked for all the time.",
+        )
         self._leader = gauge(
             "cv_factory_leader",
             "1 while this process is the one that reconciles.",
+        )
+        self._records = counter(
+            "cv_factory_tracker_records_total",
+            "What became of the records of rollouts in MLflow.",
+            ["outcome"],
+        )
+        self._records_waiting = gauge(
+            "cv_factory_tracker_waiting", "Records of rollouts that wait to be written."
         )
         build = gauge("cv_factory_build_info", "Always 1.", ["version"])
         build.labels(version).set(1)
@@ -100,6 +118,11 @@ class Metrics:
         """Reads the queue whenever the metrics are read."""
         self._queue_depth.set_function(depth)
         self._queue_oldest.set_function(oldest_wait)
+
+    def follow_rollouts(self, under_way: Callable[[], int], waiting: Callable[[], int]) -> None:
+        """Reads the turns whenever the metrics are read."""
+        self._rollouts.set_function(under_way)
+        self._rollouts_waiting.set_function(waiting)
 
     def follow_views(self, views: Iterable[WatchedView]) -> None:
         """Reads the views whenever the metrics are read; of several of a kind, the oldest."""
@@ -112,9 +135,26 @@ class Metrics:
             self._found.labels(kind)
             self._missed.labels(kind)
 
-    def leads(self, yes: bool) -> None:  # noqa: FBT001
-        """Whether the process is the one that reconciles."""
-        self._leader.set(int(yes))
+    def forget_views(self) -> None:
+        """What was watched is watched no more: a view that nobody feeds is no news of its age."""
+        self._watch_age.clear()
+        self._objects.clear()
+
+    def follow_lead(self, leads: Callable[[], bool]) -> None:
+        """Asks whether the process is the one that reconciles whenever the metrics are read."""
+        self._leader.set_function(leads)
+
+    def follow_aliases(self, count: Callable[[], int]) -> None:
+        """Counts what is followed whenever the metrics are read."""
+        self._aliases.set_function(count)
+
+    def follow_tracker(self, waiting: Callable[[], int]) -> None:
+        """Reads the tracker's queue whenever the metrics are read."""
+        self._records_waiting.set_function(waiting)
+
+    def tracked(self, outcome: str) -> None:
+        """One record of a rollout was written, refused, withdrawn, put off (failed) or dropped."""
+        self._records.labels(outcome).inc()
 
     def api_call(self, verb: str, kind: str, code: str, seconds: float) -> None:
         """One request to the API server."""

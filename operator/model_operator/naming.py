@@ -51,6 +51,20 @@ def shadow_service(name: str) -> str:
     return f"{name}-shadow"
 
 
+def resolver_job(name: str, key: str) -> str:
+    """The name of a Job that computes a digest; `key` is a hash of what it was made from.
+
+    >>> resolver_job("cats-dogs", "0a1b2c3d4e5f")
+    'cats-dogs-r-0a1b2c3d'
+    """
+    return f"{name}-r-{key[:8]}"
+
+
+def resolver_labels(name: str) -> dict[str, str]:
+    """What such Jobs and their pods carry: nothing that a Service selects."""
+    return {**identity_labels(name), "app.kubernetes.io/name": "model-resolver"}
+
+
 def revision_child(name: str, revision: str) -> str:
     """The name of a revision's Deployment and ControllerRevision.
 
@@ -64,6 +78,12 @@ def revision_of(name: str, child: Mapping[str, Any]) -> str:
     """The revision that a child is of, by its name: labels can be changed by anybody."""
     child_name: str = child["metadata"]["name"]
     return child_name.removeprefix(f"{name}-")
+
+
+def controller_uid(child: Mapping[str, Any]) -> str | None:
+    """The uid of what controls an object; None when nothing does."""
+    references = child["metadata"].get("ownerReferences") or ()
+    return next((owner["uid"] for owner in references if owner.get("controller")), None)
 
 
 def identity_labels(name: str) -> dict[str, str]:

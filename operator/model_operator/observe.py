@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -17,82 +17,101 @@ from typing import Any
 from pydantic import ValidationError
 
 from model_operator import (
-    actions,
     api,
     autoscaling,
+    budgets,
     child_names,
     diagnosis,
     fallback,
     naming,
+    resolver,
+    resolving,
     revisions,
     validation,
 )
 from model_operator.clients import routers as router_agents
+from model_operator.clients.children import ChildReader
 from model_operator.clients.cluster import Cluster
+from model_operator.clients.following import Following
 from model_operator.clients.measuring import Measurer
 from model_operator.clients.pods import PodReader
 from model_operator.clients.registry import Registry
 from model_operator.errors import ResolutionError
-from model_operator.observed import Defaults, Namesake, Observed, Resolution, Resource
-from model_operator.revisions import ResolvedModel
+from model_operator.observed import (
+    Defaults,
+    Namesake,
+    Observed,
+    Resolution,
+    Resource,
+    Unverified,
+)
 from model_operator.rollout import comparison
 from model_operator.router_answer import RouterAnswer
 from model_operator.timestamps import parse_time
-from model_operator.traffic import gateway_api, providers, router_objects
+from model_operator.traffic import gateway_api, providers
 
 PATIENCE = timedelta(seconds=15)
-_BESIDE = ("ConfigMap", "HTTPRoute", providers.BUDGET, autoscaling.KIND)
-_LISTED = ("Deployment", "ControllerRevision", "Pod", "Service", "ConfigMap")
+_BESIDE = ("ConfigMap", "HTTPRoute", budgets.KIND, autoscaling.KIND)
+_CHILDREN = ("Deployment", "ControllerRevision", "Service", "ConfigMap")
 
 Body = Mapping[str, Any]
 
 
-async def observe(
-    cluster: Cluster,
-    registry: Registry,
-    measurer: Measurer,
-    reader: PodReader,
-    defaults: Defaults,
-    namespace: str,
-    name: str,
-    now: datetime,
-) -> Observed | None:
+@dataclass(frozen=True)
+class Sources:
+    """All that is read from."""
+
+    cluster: Cluster
+    children: ChildReader
+    registry: Registry
+    following: Following
+    measurer: Measurer
+    pods: PodReader
+    defaults: Defaults
+
+
+async def observe(sources: Sources, namespace: str, name: str, now: datetime) -> Observed | None:
     """The world around one ModelDeployment; None when it does not exist or is being deleted."""
-    selector = naming.owned_by_selector(name)
-    listed, service, endpoints = await asyncio.gather(
-        asyncio.gather(*(cluster.list(kind, namespace, selector) for kind in _LISTED)),
+    cluster, key = sources.cluster, (namespace, name)
+    budget_api = await cluster.served_version(budgets.KIND)
+    kinds = (*_CHILDREN, *([budgets.KIND] if budget_api else []))
+    found, service, endpoints, (pods, _) = await asyncio.gather(
+        asyncio.gather(*(sources.children.read(kind, key) for kind in kinds)),
         cluster.get("Service", namespace, name),
         cluster.get("Endpoints", namespace, name),
+        # Whether a pod is ready, and how many there are, decides what gets requests.
+        cluster.list("Pod", namespace, naming.owned_by_selector(name)),
     )
-    found = dict(zip(_LISTED, (items for items, _ in listed), strict=True))
-    histories, pods = found["ControllerRevision"], found.pop("Pod")
-    bodies: Iterable[Body] = itertools.chain.from_iterable(found.values())
+    bodies: Iterable[Body] = itertools.chain.from_iterable(found)
     children = [body for body in bodies if not _is_endpoint(body, name)]
     # Last: what went with its resource must not be taken for lost.
     body = await cluster.get(api.KIND, namespace, name)
     if body is None or "deletionTimestamp" in body["metadata"]:
+        sources.following.forget(key)
         return None
     resource = read_resource(body)
-    resolution = await resolve(resource, registry, histories)
+    histories = found[kinds.index("ControllerRevision")]
+    resolution = await resolving.resolve(resource, sources.registry, sources.following, histories)
     slow = rollout_is_slow(resource, now)
     routers = [pod for pod in pods if providers.is_router(resource, pod)]
     beside, served = await _of_provider(cluster, resource, children)
-    children = [*children, *beside, *([service] if service else [])]
+    jobs = await _jobs(cluster, resource, resolution, pods)
+    children = [*children, *beside, *jobs, *([service] if service else [])]
     with_children = partial(
         assemble,
         probe_answers=await _probe_answers(cluster, namespace, pods) if slow else {},
         resource=resource,
-        defaults=defaults,
+        defaults=sources.defaults,
         resolution=resolution,
         pods=pods,
         endpoints=endpoints,
-        router_answers=await router_agents.ask(reader, namespace, routers),
-        served=served,
+        router_answers=await router_agents.ask(sources.pods, namespace, routers),
+        served={budgets.KIND: budget_api, **served},
     )
     observed = with_children(children=children)
-    if namesakes := await _namesakes(cluster, observed, children):
+    if namesakes := await _namesakes(sources.children, observed, children, (*kinds, resolver.KIND)):
         observed = with_children(children=[*children, *namesakes])
-    return await _measured(measurer, observed, now)
+    return await _measured(sources.measurer, observed, now)
 
 
 async def _of_provider(
@@ -102,15 +121,11 @@ async def _of_provider(
     version the cluster serves each of its kinds.
     """
     traffic = resource.spec.traffic.provider if resource.spec else "Service"
-    left = any(naming.revision_of(resource.name, child) == "router" for child in children)
     services = any(
         child["kind"] == "Service" and revisions.is_id(naming.revision_of(resource.name, child))
         for child in children
     )
-    wanted = [(providers.BUDGET, router_objects.router_name(resource))] * (
-        traffic == "Router" or left
-    )
-    wanted += [("HTTPRoute", resource.name)] * gateway_api.must_be_read(traffic, services)
+    wanted = [("HTTPRoute", resource.name)] * gateway_api.must_be_read(traffic, services)
     wanted += [(autoscaling.KIND, resource.name)] * autoscaling.must_be_read(resource)
     found, served = [], {}
     for kind, name in wanted:
@@ -118,6 +133,20 @@ async def _of_provider(
         if served[kind]:
             found.append(await cluster.get(kind, resource.namespace, name))
     return [body for body in found if body is not None], served
+
+
+async def _jobs(
+    cluster: Cluster,
+    resource: Resource,
+    resolution: Resolution | Unverified | ResolutionError | None,
+    pods: Iterable[Body],
+) -> Sequence[Body]:
+    """The Jobs that compute digests; not asked for where there can be none, as usually."""
+    if not resolver.must_be_read(resource, resolution, pods):
+        return []
+    selector = naming.owned_by_selector(resource.name)
+    found, _ = await cluster.list(resolver.KIND, resource.namespace, selector)
+    return found
 
 
 async def _measured(measurer: Measurer, observed: Observed, now: datetime) -> Observed:
@@ -143,7 +172,7 @@ def assemble(
     *,
     resource: Resource,
     defaults: Defaults,
-    resolution: Resolution | ResolutionError | None,
+    resolution: Resolution | Unverified | ResolutionError | None,
     children: Iterable[Body],
     pods: Iterable[Body],
     endpoints: Body | None,
@@ -168,10 +197,14 @@ def assemble(
     deployments, others = _of_revisions(resource, kinds["Deployment"])
     services, beside = _of_revisions(resource, kinds["Service"])
     others += [body for body in beside if not _is_endpoint(body, resource.name)]
-    return Observed(
+    unverified = resolution if isinstance(resolution, Unverified) else None
+    observed = Observed(
         resource=resource,
         defaults=defaults,
-        resolution=resolution,
+        resolution=None if isinstance(resolution, Unverified) else resolution,
+        unverified=unverified,
+        jobs=tuple(kinds[resolver.KIND]),
+        resolver_pods=tuple(pod for pod in pods if resolver.is_resolver(resource.name, pod)),
         records={record.revision: record for record in records},
         deployments=deployments,
         pods=_by_revision(pods),
@@ -179,7 +212,7 @@ def assemble(
         revision_services=services,
         http_route=next(iter(kinds["HTTPRoute"]), None),
         gateway_api=(served or {}).get("HTTPRoute"),
-        budget_api=(served or {}).get(providers.BUDGET),
+        budget_api=(served or {}).get(budgets.KIND),
         autoscaling_api=(served or {}).get(autoscaling.KIND),
         router_pods=tuple(pod for pod in pods if providers.is_router(resource, pod)),
         router_answers=router_answers or {},
@@ -195,6 +228,7 @@ def assemble(
         probe_answers=probe_answers or {},
         namesakes=tuple(taken),
     )
+    return resolver.settled(observed)
 
 
 def read_resource(body: Body) -> Resource:
@@ -224,46 +258,6 @@ def read_resource(body: Body) -> Resource:
     )
 
 
-async def resolve(
-    resource: Resource, registry: Registry, histories: Iterable[Body]
-) -> Resolution | ResolutionError | None:
-    """Asks the registry only when spec.model is not what was resolved last, or by the action
-    resolve; that one changes nothing when the registry has no answer.
-    """
-    if resource.spec is None or resource.invalid:
-        return None
-    requested = resource.spec.model
-    known = known_model(resource, requested, histories)
-    if known and not actions.wants_resolving(resource.body, resource.status):
-        return known
-    try:
-        return Resolution(requested, await registry.resolve(requested))
-    except ResolutionError as error:
-        return replace(known, refused=error) if known else error
-
-
-def known_model(
-    resource: Resource, requested: api.ModelSource, histories: Iterable[Body]
-) -> Resolution | None:
-    """What spec.model was resolved to before: by status, and where that is lost by the records."""
-    recorded = resource.status.model
-    if recorded is not None:
-        if recorded.requested != requested:
-            return None
-        model = ResolvedModel(recorded.resolved_uri, recorded.version, recorded.sha256)
-        return Resolution(requested, model)
-    records = [
-        revisions.from_controller_revision(body, naming.revision_of(resource.name, body))
-        for body in histories
-        if "data" in body and (_controller(body) or {}).get("uid") == resource.uid
-    ]
-    newest_first = sorted(records, key=lambda record: -record.number)
-    wanted = revisions.as_requested(requested)
-    return next(
-        (Resolution(requested, r.model) for r in newest_first if r.requested == wanted), None
-    )
-
-
 def rollout_is_slow(resource: Resource, now: datetime) -> bool:
     """Whether a step has been under way for so long that the pods' probes are asked about."""
     started_at = parse_time(resource.status.step_started_at)
@@ -288,18 +282,19 @@ async def _probe_answers(
     }
 
 
-async def _namesakes(cluster: Cluster, observed: Observed, listed: Iterable[Body]) -> list[Body]:
-    """What has the name of a child and was not listed: it lacks our labels."""
-    known = {(body["kind"], body["metadata"]["name"]) for body in listed}
-    namespace = observed.resource.namespace
-    found = await asyncio.gather(
-        *(
-            cluster.get(kind, namespace, name)
-            for kind, name in child_names.may_be_written(observed)
-            if kind in _LISTED and (kind, name) not in known
-        )
-    )
-    return [body for body in found if body is not None]
+async def _namesakes(
+    reader: ChildReader, observed: Observed, read: Iterable[Body], kinds: Container[str]
+) -> Sequence[Body]:
+    """What has the name of a child and was not read yet: it lacks our labels, or is so new that no
+    watch has told of it.
+    """
+    known = {(body["kind"], body["metadata"]["name"]) for body in read}
+    unread = [
+        (kind, name)
+        for kind, name in child_names.may_be_written(observed)
+        if kind in kinds and (kind, name) not in known
+    ]
+    return await reader.named(observed.resource.namespace, unread)
 
 
 def _is_endpoint(body: Body, name: str) -> bool:

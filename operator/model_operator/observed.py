@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from model_operator import reasons
-from model_operator.api import ModelDeploymentSpec, ModelDeploymentStatus, ModelSource
+from model_operator.api import ModelDeploymentSpec, ModelDeploymentStatus, ModelSource, Recorded
 from model_operator.errors import ResolutionError
 from model_operator.measurement import Measurement
-from model_operator.revisions import ResolvedModel, RevisionRecord
+from model_operator.revisions import ResolvedModel, RevisionRecord, Undigested
 from model_operator.router_answer import RouterAnswer
 
 Body = Mapping[str, Any]
@@ -27,9 +27,13 @@ class Defaults:
 
     server_image: str
     tracking_uri: str | None
+    allowed_hosts: tuple[str, ...] = ()
+    """Where a web server may lead the pods that fetch from it."""
     cluster_domain: str = "svc"
     router_image: str | None = None
     """Image of new routers whose spec names none."""
+    tracks_rollouts: bool = False
+    """Whether rollouts are recorded in MLflow."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,27 @@ class Resolution:
     model: ResolvedModel
     refused: ResolutionError | None = None
     """Why the action resolve got no new answer; `model` is the old one then."""
+    unfollowed: ResolutionError | None = None
+    """Why it is not known what an alias that is followed names now; the same then."""
+
+    def unanswered(self, error: ResolutionError, *, asked: bool) -> Resolution:
+        """The same, with why there is no newer answer; `asked`: the action resolve wants one."""
+        follows = self.requested.update_policy == "FollowAlias"
+        return replace(
+            self, refused=error if asked else None, unfollowed=error if follows else None
+        )
+
+
+@dataclass(frozen=True)
+class Unverified:
+    """What `requested` stands for, as long as a Job has to say which digest it has."""
+
+    requested: ModelSource
+    source: Undigested
+    known: Resolution | None = None
+    """What it was resolved to before; the action resolve asks anew."""
+    asked: str | None = None
+    """That action's id."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +132,12 @@ class Observed:
     defaults: Defaults
     resolution: Resolution | ResolutionError | None = None
     """None when there was nothing to resolve: the spec is not valid."""
+    unverified: Unverified | None = None
+    """What the answer is made of where a Job has to compute the digest."""
+    jobs: tuple[Body, ...] = ()
+    """Those of them that this resource controls."""
+    resolver_pods: tuple[Body, ...] = ()
+    """Their pods."""
     records: Mapping[str, RevisionRecord] = field(default_factory=dict)
     """By revision, from the ControllerRevisions that this resource controls."""
     deployments: Mapping[str, Body] = field(default_factory=dict)
@@ -131,18 +162,26 @@ class Observed:
     """By the name of a router pod: what its agent answered in this pass."""
     budget_api: str | None = None
     """The version of group policy in which the cluster serves PodDisruptionBudget; None where it
-    was not asked.
+    does not.
     """
     autoscaling_api: str | None = None
-    """The same for group autoscaling and HorizontalPodAutoscaler."""
+    """The same for group autoscaling and HorizontalPodAutoscaler; None too where it was not asked:
+    only an autoscaler needs it.
+    """
     probe_answers: Mapping[str, str] = field(default_factory=dict)
     """By the uid of a pod that runs without being ready: what its probes were answered last."""
     measurement: Measurement | None = None
     """What was counted since the last judgement; None while there is nothing new to judge."""
     measurement_due: datetime | None = None
     """When there will be something to judge."""
+    recorded: Mapping[str, Recorded] = field(default_factory=dict)
+    """By the identity of a rollout: what became of its record, where status does not say it yet."""
     others: Mapping[tuple[str, str], Body] = field(default_factory=dict)
     """By kind and name: what else this resource controls, such as the objects of a provider."""
+    rollouts_elsewhere: int | None = None
+    """So many rollouts of other resources are under way, as many as may be; None where one more
+    may begin.
+    """
     namesakes: tuple[Namesake, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     """What the API server did not accept in this pass."""

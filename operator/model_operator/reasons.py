@@ -50,10 +50,25 @@ MODEL_NOT_FOUND: Final = "ModelNotFound"
 """The registry knows no such model, version or alias."""
 
 NO_DIGEST: Final = "NoDigest"
-"""The version has no tag sha256 and spec.model.sha256 is empty."""
+"""The version's tag sha256 is no digest and spec.model.sha256 is empty."""
 
 DIGEST_REFUSED: Final = "DigestRefused"
 """The version's tag sha256 is not the digest that spec.model.sha256 pins."""
+
+SOURCE_REFUSED: Final = "SourceRefused"
+"""The operator's settings do not allow this kind of source, or its host."""
+
+NOT_VALIDATED: Final = "NotValidated"
+"""The version has not the tags that spec.model.requiredTags asks for."""
+
+RESOLVING: Final = "Resolving"
+"""A Job computes the digest of a source that nobody has registered."""
+
+RESOLVER_FAILED: Final = "ResolverFailed"
+"""That Job ended without a digest; it is tried again."""
+
+SOURCE_UNREACHABLE: Final = "SourceUnreachable"
+"""The source did not answer the Job, or refused its credentials; it is tried again."""
 
 REGISTRY_UNREACHABLE: Final = "RegistryUnreachable"
 """The registry does not answer; what serves keeps serving and the operator tries again."""
@@ -68,6 +83,9 @@ COMPLETE: Final = "Complete"
 
 STARTING: Final = "Starting"
 """The wanted revision's pods are starting; traffic has not moved."""
+
+WAITING_FOR_TURN: Final = "WaitingForTurn"
+"""As many rollouts of other resources are under way as may be."""
 
 INTRODUCING: Final = "Introducing"
 """The wanted revision gets a part of the requests, or copies of them, step by step."""
@@ -95,6 +113,9 @@ ROLLED_BACK: Final = "RolledBack"
 
 ABORTED: Final = "Aborted"
 """The rollout was ended by the action abort."""
+
+CANCELLED: Final = "Cancelled"
+"""Of a rollout in status.rollouts: another revision was wanted before it was over."""
 
 NOT_STALLED: Final = "NotStalled"
 """Nothing stands in the way."""

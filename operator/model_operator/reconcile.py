@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 
+from model_operator import standing, tracking
 from model_operator.apply import ChildRefused, apply
-from model_operator.clients.cluster import Cluster
 from model_operator.clients.events import EventEmitter
-from model_operator.clients.measuring import Measurer
-from model_operator.clients.pods import PodReader
-from model_operator.clients.registry import Registry
-from model_operator.decide import decide
-from model_operator.observe import observe
-from model_operator.observed import Defaults, Observed
+from model_operator.clients.view import Key
+from model_operator.decide import decide, last_status
+from model_operator.observe import Sources, observe
+from model_operator.observed import Observed
 from model_operator.plan import Plan
+from model_operator.runtime.recording import Recording
+from model_operator.runtime.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -26,42 +26,64 @@ log = structlog.get_logger(__name__)
 class Reconciler:
     """The ports that a pass needs, wired by `main`."""
 
-    cluster: Cluster
-    registry: Registry
-    measurer: Measurer
-    reader: PodReader
+    sources: Sources
     emitter: EventEmitter
-    defaults: Defaults
+    turns: Turns[Key]
     clock: Callable[[], datetime]
+    recording: Recording | None = None
+    """None where rollouts are not tracked."""
 
     async def reconcile(self, namespace: str, name: str) -> Plan:
         """Makes one pass and returns what it did."""
-        observed = await observe(
-            self.cluster,
-            self.registry,
-            self.measurer,
-            self.reader,
-            self.defaults,
-            namespace,
-            name,
-            self.clock(),
-        )
+        key = (namespace, name)
+        observed = await observe(self.sources, namespace, name, self.clock())
         if observed is None:
+            self.turns.tell(key, rolling=False, waits=False)
+            if self.recording:
+                self.recording.forget(key)
             return Plan(exists=False)
-        while True:
-            try:
-                return await self._decide_and_apply(observed)
-            except ChildRefused as error:
-                # What was refused is left out of the next plan, so this ends.
-                observed = observed.refused(error.refusal)
+        if not self.turns.take(key):
+            observed = replace(observed, rollouts_elsewhere=self.turns.limit)
+        if self.recording:
+            observed = replace(observed, recorded=self.recording.results(key))
+        told = last_status(observed)
+        try:
+            while True:
+                try:
+                    plan = await self._decide_and_apply(observed)
+                except ChildRefused as error:
+                    # What was refused is left out of the next plan, so this ends.
+                    observed = observed.refused(error.refusal)
+                else:
+                    told = plan.status or told
+                    return plan
+        finally:
+            rolling, waits = standing.rolls_out(told), standing.waits_for_its_turn(told)
+            self.turns.tell(key, rolling=rolling, waits=waits)
 
     async def _decide_and_apply(self, observed: Observed) -> Plan:
         now = self.clock()
         plan = decide(observed, now)
-        await apply(self.cluster, self.emitter, observed, plan, now)
+        resource = observed.resource
+        for body in plan.applies:
+            self.sources.children.wrote((resource.namespace, resource.name), body)
+        await apply(self.sources.cluster, self.emitter, observed, plan, now)
+        self._offer_records(observed, plan)
         if plan.writes:
             _log_pass(observed, plan)
         return plan
+
+    def _offer_records(self, observed: Observed, plan: Plan) -> None:
+        """What waits to be recorded by the status that stands in the API server now."""
+        if self.recording is None:
+            return
+        resource = observed.resource
+        status = resource.body.get("status") or {} if plan.status is None else plan.status
+        self.recording.offer(
+            (resource.namespace, resource.name),
+            tracking.waiting(resource, status),
+            named=tracking.is_named_in_the_registry(status),
+        )
 
 
 def _log_pass(observed: Observed, plan: Plan) -> None:

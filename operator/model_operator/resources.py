@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from model_operator import api, canonical, naming, revisions
+from model_operator import api, canonical, fetching, naming, revisions
 from model_operator.observed import Defaults, Resource
 from model_operator.revisions import ResolvedModel, RevisionRecord
 
 Body = dict[str, Any]
 
+BUDGET_KIND = "PodDisruptionBudget"
 SERVER_PORT = 8000
 DRAIN_SECONDS = 15
 REQUEST_TIMEOUT_SECONDS = 30
@@ -23,6 +24,7 @@ START_SECONDS = 900
 USER_ID = 65532
 LAST_WORDS = "FallbackToLogsOnError"
 """A container that dies without a termination message leaves the end of its log as one."""
+_TEMPORARY = "tmp"
 MODEL_VOLUME = "/models"
 MODEL_PATH = f"{MODEL_VOLUME}/model"
 MIRROR_VOLUME = "/mirror"
@@ -60,10 +62,9 @@ def pod_template(
     server = spec.server
     revision = revisions.revision_id(model.sha256, resource.server)
     drain = DRAIN_SECONDS if server.drain_seconds is None else server.drain_seconds
-    image = {
-        "image": server.image or defaults.server_image,
-        "imagePullPolicy": server.image_pull_policy,
-    }
+    image = _image(server, defaults)
+    arguments = ["--uri", model.uri, "--sha256", model.sha256, "--out", MODEL_PATH]
+    mounts = [*_mounts(read_only=False), *fetching.mounts(spec.model)]
     template = {
         "metadata": {
             "labels": {
@@ -73,54 +74,69 @@ def pod_template(
             "annotations": server.pod_annotations,
         },
         "spec": {
-            "initContainers": [_fetch_container(spec.model, model, defaults, image)],
+            "initContainers": [fetch_container(spec.model, server, arguments, mounts, defaults)],
             "containers": [_server_container(resource.name, revision, server, model, drain, image)],
             "volumes": [
                 {"name": "models", "emptyDir": {}},
-                {"name": "tmp", "emptyDir": {}},
+                {"name": _TEMPORARY, "emptyDir": {}},
                 _mirror_volume(resource.name),
+                *fetching.volumes(spec.model),
                 *(server.volumes or ()),
             ],
-            "terminationGracePeriodSeconds": drain + REQUEST_TIMEOUT_SECONDS + EXIT_MARGIN_SECONDS,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "serviceAccountName": server.service_account_name,
-            "imagePullSecrets": [{"name": s.name} for s in server.image_pull_secrets or ()] or None,
-            "nodeSelector": server.node_selector,
-            "tolerations": server.tolerations,
-            "affinity": server.affinity,
             "topologySpreadConstraints": server.topology_spread_constraints,
-            "priorityClassName": server.priority_class_name,
-            "runtimeClassName": server.runtime_class_name,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER_ID,
-                "runAsGroup": USER_ID,
-                "fsGroup": USER_ID,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "terminationGracePeriodSeconds": drain + REQUEST_TIMEOUT_SECONDS + EXIT_MARGIN_SECONDS,
+            **pod_settings(server),
         },
     }
     body: Body = canonical.without_nulls(template)
     return body
 
 
-def _fetch_container(
-    source: api.ModelSource, model: ResolvedModel, defaults: Defaults, image: Body
+def pod_settings(server: api.ServerSpec) -> Body:
+    """What every pod that runs the server's image has: whose it is, where it runs, what it may."""
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "serviceAccountName": server.service_account_name,
+        "imagePullSecrets": [{"name": s.name} for s in server.image_pull_secrets or ()] or None,
+        "nodeSelector": server.node_selector,
+        "tolerations": server.tolerations,
+        "affinity": server.affinity,
+        "priorityClassName": server.priority_class_name,
+        "runtimeClassName": server.runtime_class_name,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def _image(server: api.ServerSpec, defaults: Defaults) -> Body:
+    image = server.image or defaults.server_image
+    return {"image": image, "imagePullPolicy": server.image_pull_policy}
+
+
+def fetch_container(
+    source: api.ModelSource,
+    server: api.ServerSpec,
+    arguments: list[str],
+    mounts: list[Body],
+    defaults: Defaults,
 ) -> Body:
-    """The only container that sees credentials: it fetches, verifies and ends."""
-    arguments = ["--uri", model.uri, "--sha256", model.sha256, "--out", MODEL_PATH]
-    secret, uri = source.credentials_secret_ref, defaults.tracking_uri
+    """The only container that sees credentials: it fetches, verifies or says a digest, and ends."""
     return {
         "name": "fetch",
-        **image,
+        **_image(server, defaults),
         "command": ["python", "-m", "model_server.fetch", *arguments],
         "env": [
-            *([{"name": "MLFLOW_TRACKING_URI", "value": uri}] if uri else []),
+            *fetching.environment(source, defaults),
             {"name": "HOME", "value": "/tmp"},  # noqa: S108 - an emptyDir of the pod's own
         ],
-        "envFrom": [{"secretRef": {"name": secret.name}}] if secret else None,
-        "volumeMounts": _mounts(read_only=False),
+        "envFrom": fetching.credentials(source),
+        "volumeMounts": mounts,
         "terminationMessagePolicy": LAST_WORDS,
         "securityContext": _container_security(),
     }
@@ -172,8 +188,13 @@ def _server_container(
 def _mounts(*, read_only: bool) -> list[Body]:
     return [
         {"name": "models", "mountPath": MODEL_VOLUME, "readOnly": read_only or None},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod's own
+        temporary_mount(),
     ]
+
+
+def temporary_mount() -> Body:
+    """Where containers write what nobody keeps: their root file system is read-only."""
+    return {"name": _TEMPORARY, "mountPath": "/tmp"}  # noqa: S108 - an emptyDir of the pod's own
 
 
 def _mirror_volume(name: str) -> Body:
@@ -241,6 +262,18 @@ def deployment(resource: Resource, record: RevisionRecord) -> Body:
             "template": dict(record.pod_template),
             **(_timing(resource.spec) if resource.spec else {}),
         },
+    }
+
+
+def disruption_budget(metadata: Body, selector: Mapping[str, str], version: str) -> Body:
+    """Lets a drain of nodes take one of the selected pods at a time. `version` is one of group
+    policy: an empty selector, which they read differently, is not made here.
+    """
+    return {
+        "apiVersion": f"policy/{version}",
+        "kind": BUDGET_KIND,
+        "metadata": metadata,
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": dict(selector)}},
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model_operator import canonical
+from model_operator import canonical, sources
 from model_operator.api import ModelSource
 
 ID_LENGTH = 10
@@ -21,9 +21,24 @@ class ResolvedModel:
     """What a model URI stood for when it was resolved."""
 
     uri: str
-    """`models:/NAME/VERSION`."""
+    """`models:/NAME/VERSION`, or the URI of a source that no registry knows."""
     version: str
+    """The registered number, or the beginning of the digest."""
     sha256: str
+
+
+@dataclass(frozen=True)
+class Undigested:
+    """What a model URI stood for, of which nobody has registered the digest."""
+
+    uri: str
+    """As in `ResolvedModel`."""
+    version: str | None = None
+    """None where no registry numbers it."""
+
+    def with_digest(self, sha256: str) -> ResolvedModel:
+        """The same, with the digest of its bytes."""
+        return ResolvedModel(self.uri, self.version or sources.version_of(sha256), sha256)
 
 
 @dataclass(frozen=True)

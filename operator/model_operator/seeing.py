@@ -67,6 +67,8 @@ def what_the_strategy_sees(
         promoted=orders.promoted,
         retiring=recorded.retiring,
         paused=paused,
+        # A rollback does not wait, and what served a moment ago need not be started.
+        rollouts_elsewhere=None if orders.rollback_to else observed.rollouts_elsewhere,
         trouble=refused_for_good(observed, aim) or target_trouble(observed, aim.revision, orders),
     )
 

@@ -16,10 +16,14 @@ from pydantic import (
     field_validator,
 )
 
+from model_operator import allowed
 from model_operator.errors import SettingsError
 
 PREFIX = "CV_FACTORY_"
 _NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+_NAME = re.compile(r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")
+SHORTEST_LEASE_SECONDS = 3
+"""Its holder must stop writing when two thirds are over: less would not outlast a busy moment."""
 
 
 class Settings(BaseModel):
@@ -49,6 +53,21 @@ class Settings(BaseModel):
     tracking_token: str | None = Field(default=None, repr=False)
     """Bearer token for the MLflow server, instead of name and password."""
 
+    allowed_schemes: tuple[str, ...] = allowed.USUAL_SCHEMES
+    """The kinds of sources that models may come from, of models, runs, pvc, https and s3."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """The hosts that https:// sources and other registries than the operator's own may be at:
+    exact names, or *.SUFFIX for every name below one."""
+    track_rollouts: bool = True
+    """Whether rollouts are recorded in the MLflow server, where there is one."""
+
+    cluster_name: str = Field(default="default", pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")
+    """The name of this cluster in what is recorded: several may share one MLflow server."""
+
+    rollouts_experiment: str = Field(default="cv-factory rollouts", min_length=1, max_length=500)
+    """The MLflow experiment that has a run for each rollout."""
+
     prometheus_url: str | None = None
     """The Prometheus server that answers the queries of analyses; none without it."""
 
@@ -62,15 +81,37 @@ class Settings(BaseModel):
     workers: int = Field(default=8, ge=1, le=256)
     """How many resources are reconciled at once."""
 
+    max_rollouts: int = Field(default=20, ge=0)
+    """How many revisions may be introduced at once, over all resources in which something serves
+    already; 0: as many as there are."""
+
     resync_seconds: float = Field(default=300, ge=10)
-    """Every resource is looked at again after this time, whatever was or was not heard of it."""
+    """Every resource is looked at again after this time, whatever was or was not heard of it; later
+    where that would be more than one a second."""
+
+    follow_seconds: float = Field(default=30, ge=1)
+    """How often each alias that is followed (updatePolicy FollowAlias) is asked for."""
 
     sweep_seconds: float = Field(default=20, ge=1)
     """How often what the watches have told is compared with the cluster; less often where that
-    would take more than a twentieth of a core."""
+    would take more than 0.5% of a core."""
 
     namespaces: tuple[str, ...] = ()
     """The namespaces that are served; empty: all of them."""
+
+    lease_seconds: int = Field(default=15, ge=0, le=3600)
+    """For so long a leader that is not heard of keeps its Lease; 0: there is no Lease, and this
+    process is the only one."""
+
+    lease_namespace: str = Field(default="default", pattern=_NAMESPACE.pattern)
+    """The namespace of the Lease."""
+
+    lease_name: str = Field(default="cv-factory-operator", pattern=_NAME.pattern)
+    """The Lease by which the operators that serve the same namespaces agree who leads."""
+
+    pod_name: str | None = Field(default=None, pattern=_NAME.pattern)
+    """The pod that this process runs in, which takes its own Lease back when it is started anew;
+    without it the process goes by the machine's name."""
 
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """The least severe log line that is written."""
@@ -78,22 +119,52 @@ class Settings(BaseModel):
     health_port: int = Field(default=8080, ge=0, le=65535)
     """Port of /healthz, /readyz and /metrics; 0 switches it off."""
 
+    @property
+    def tracks_rollouts(self) -> bool:
+        """Whether rollouts are recorded."""
+        return self.track_rollouts and self.tracking_uri is not None
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _is_written_in_either_case(cls, value: object) -> object:
         """The model server's LOG_LEVEL is in capitals; nobody should have to remember which."""
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("lease_seconds")
+    @classmethod
+    def _is_none_or_long_enough(cls, value: int) -> int:
+        if 0 < value < SHORTEST_LEASE_SECONDS:
+            raise ValueError(f"must be at least {SHORTEST_LEASE_SECONDS}, or 0 for no Lease")
+        return value
+
     @field_validator("namespaces", mode="before")
     @classmethod
     def _is_separated_by_commas(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        names = [name.strip() for name in value.split(",") if name.strip()]
+        names = _separated(value)
         for name in names:
             if not _NAMESPACE.match(name):
                 raise ValueError(f"{name!r} is not the name of a namespace")
         return tuple(sorted(set(names)))
+
+    @field_validator("allowed_schemes", mode="before")
+    @classmethod
+    def _are_schemes(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = _separated(value.lower())
+        for name in names:
+            if name not in allowed.SCHEMES:
+                raise ValueError(f"{name!r} is none of {', '.join(allowed.SCHEMES)}")
+        return tuple(name for name in allowed.SCHEMES if name in names)
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _are_hosts(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(sorted({allowed.host_pattern(name) for name in _separated(value)}))
 
     @field_validator("tracking_uri", "prometheus_url")
     @classmethod
@@ -140,3 +211,8 @@ class Settings(BaseModel):
             prefix = "MLFLOW_" if field.startswith("tracking_") else PREFIX
             words = first["msg"].removeprefix("Value error, ")
             raise SettingsError(f"{prefix}{field.upper()}: {words}") from error
+
+
+def _separated(value: str) -> list[str]:
+    """What stands between commas."""
+    return [name.strip() for name in value.split(",") if name.strip()]

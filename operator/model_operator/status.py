@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from model_operator import api, naming, reasons
-from model_operator.actions import Orders
+from model_operator import api, naming, reasons, resolver, rollout_history, seeing
+from model_operator.actions import Orders, Verb
 from model_operator.judging import Verdicts
 from model_operator.observed import Observed
 from model_operator.revisions import RevisionRecord
@@ -80,6 +80,7 @@ def build(facts: Facts) -> Body:
         current_step_hash=_current_step_hash(facts),
         step_started_at=_step_started_at(facts),
         model=facts.model,
+        resolver_job=resolver.recorded(facts.observed, facts.now),
         replicas=facts.sizes.get(serving or "", Size()).desired,
         autoscaled=facts.autoscaled,
         selector=naming.as_selector(naming.pod_selector(resource.name, serving))
@@ -97,6 +98,7 @@ def build(facts: Facts) -> Body:
         last_failure=_last_failure(facts),
         analysis=list(facts.verdicts.metrics) or None,
         analysed_at=facts.verdicts.analysed_at if facts.verdicts.metrics else None,
+        rollouts=rollout_history.update(resource.status, _of_the_rollout(facts)) or None,
         conditions=_with_times(verdicts, facts),
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -174,6 +176,7 @@ def _ready(facts: Facts) -> Verdict:
     reason = {
         State.STOPPING: reasons.STOPPING,
         State.PAUSED: reasons.PAUSED,
+        State.WAITING: reasons.WAITING_FOR_TURN,
         State.COMPLETE: reasons.COMPLETE,
         State.SCALING: reasons.SCALING,
         State.STARTING: reasons.STARTING,
@@ -187,6 +190,7 @@ def _ready(facts: Facts) -> Verdict:
 
 def _progressing(facts: Facts) -> Verdict:
     moving = facts.step is not None and facts.step.state in (
+        State.WAITING,
         State.SCALING,
         State.STOPPING,
         State.STARTING,
@@ -276,6 +280,32 @@ def _last_failure(facts: Facts) -> api.FailureStatus | None:
     return recorded if recorded and recorded.revision in failed else None
 
 
+def _of_the_rollout(facts: Facts) -> rollout_history.Found:
+    """What the history of rollouts goes on from."""
+    observed, orders = facts.observed, facts.orders
+    resource = observed.resource
+    asked_now = next(iter(orders.action_ids), None) != resource.status.last_action_id
+    action = orders.last_action if asked_now else None
+    abort = action.message if action and action.accepted and action.verb == Verb.ABORT else None
+    failed = {_failed_revision(facts), _failed_rollback(facts)}
+    return rollout_history.Found(
+        uid=resource.uid,
+        now=facts.now,
+        target=facts.target,
+        serving=facts.serving,
+        step=facts.step,
+        strategy=seeing.kind_of_rollout(resource.spec.strategy, orders) if resource.spec else "",
+        records=facts.records,
+        failed={revision for revision in failed if revision},
+        failures=[failure for failure in (orders.failure, _last_failure(facts)) if failure],
+        abort=abort,
+        rolled_back=facts.rolled_back,
+        metrics=facts.verdicts.metrics,
+        tracked=observed.defaults.tracks_rollouts,
+        recorded=observed.recorded,
+    )
+
+
 def _url(facts: Facts) -> str | None:
     """None while there is no endpoint."""
     if facts.serving is None and not (facts.step and facts.step.serve):
@@ -356,7 +386,12 @@ def transitions(before: api.ModelDeploymentStatus, after: Body) -> Iterable[tupl
         kind, status = condition["type"], condition["status"]
         now = (status, condition["reason"], condition["message"])
         told = _TOLD.get((kind, status))
-        compared = 3 if kind == reasons.MODEL_RESOLVED else 2
+        if kind == reasons.MODEL_RESOLVED:
+            well = (reasons.RESOLVED, reasons.RESOLVING)
+            told = "Normal" if condition["reason"] in well else "Warning"
+        # What a registry that does not answer says may be other words each time it is asked.
+        by_words = kind == reasons.MODEL_RESOLVED and now[1] != reasons.REGISTRY_UNREACHABLE
+        compared = 3 if by_words else 2
         if told and old.get(kind, ())[:compared] != now[:compared]:
             news[told, condition["reason"], condition["message"]] = None
     return news
@@ -364,8 +399,6 @@ def transitions(before: api.ModelDeploymentStatus, after: Body) -> Iterable[tupl
 
 _TOLD = {
     (reasons.STALLED, "True"): "Warning",
-    (reasons.MODEL_RESOLVED, "True"): "Normal",
-    (reasons.MODEL_RESOLVED, "False"): "Warning",
     (reasons.PROGRESSING, "True"): "Normal",
     (reasons.READY, "True"): "Normal",
 }

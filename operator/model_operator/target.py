@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from model_operator import api, diagnosis, reasons, resources, revisions
-from model_operator.errors import ResolutionError
+from model_operator import api, diagnosis, reasons, resources, revisions, sources
+from model_operator.errors import ResolutionDelayed, ResolutionError
 from model_operator.observed import Observed, Resolution
 from model_operator.revisions import ResolvedModel, RevisionRecord
 from model_operator.route import Route
@@ -17,20 +17,37 @@ def settle_model(observed: Observed) -> tuple[api.ModelStatus | None, Verdict]:
     """What spec.model stands for. Once resolved, it stays so until spec.model changes."""
     recorded = observed.resource.status.model
     match observed.resolution:
-        case Resolution(requested, model):
+        case Resolution(requested, model, unfollowed=unfollowed):
             resolved = api.ModelStatus(
                 requested=requested,
                 resolved_uri=model.uri,
                 version=model.version,
                 sha256=model.sha256,
             )
-            words = f"{requested.uri} is version {model.version}, sha256 {model.sha256}"
-            return resolved, Verdict(True, reasons.RESOLVED, words)
+            return resolved, _resolved(_what_it_is(requested, model), unfollowed)
         case ResolutionError() as error:
             return recorded, Verdict(False, error.reason, error.message)
         case _:
             words = observed.resource.invalid or "spec.model was not looked at"
             return recorded, Verdict(False, reasons.INVALID_SPEC, words)
+
+
+def _resolved(what: str, unfollowed: ResolutionError | None) -> Verdict:
+    """An alias that cannot be followed for a while takes nothing back; one that names what may not
+    be served is another matter.
+    """
+    if unfollowed is None:
+        return Verdict(True, reasons.RESOLVED, what)
+    if isinstance(unfollowed, ResolutionDelayed):
+        words = f"{what}; whether the alias names another version now is not known"
+        return Verdict(True, unfollowed.reason, f"{words}: {unfollowed.message}")
+    words = f"{unfollowed.message}; until then: {what}"
+    return Verdict(False, unfollowed.reason, words)
+
+
+def _what_it_is(requested: api.ModelSource, model: ResolvedModel) -> str:
+    what = f"version {model.version}" if sources.is_registered(model.uri) else "the artifact"
+    return f"{sources.shown(requested.uri)} is {what}, sha256 {model.sha256}"
 
 
 def wanted_revision(observed: Observed, model: api.ModelStatus | None) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from model_server import __version__, logs, serve, settings, termination, time_slice
+from model_server import __version__, logs, scheduling, serve, settings, termination
 from model_server.arguments import Arguments
 from model_server.errors import StartupError
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logs.configure(loaded.log_level, loaded.environment)
         for name, setting in settings.lookalikes(os.environ).items():
             log.warning("a variable is no setting", variable=name, perhaps_meant=setting)
-        time_slice.shorten()  # before any thread is started
+        scheduling.shorten_slice()  # before any thread is started
         return serve.run(loaded)
     except StartupError as error:
         return termination.explain(error)

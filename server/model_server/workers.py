@@ -1,7 +1,8 @@
 """The inference threads and the bounded queue in front of them.
 
 The HTTP routes hand every decode and prediction to these, so that the event loop only moves bytes
-and probes are answered at once however busy the threads are.
+and probes are answered at once however busy the threads are. Copies of another revision's requests
+have threads and a queue of their own: nobody waits for them, so they wait for everybody.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from model_server import scheduling
 from model_server.cpu_limit import available_cpus
 from model_server.errors import Overloaded
 
@@ -24,35 +26,72 @@ class Workers:
 
     def __init__(self, *, queue_size: int, threads: int | None = None) -> None:
         self.threads = threads or max(1, math.floor(available_cpus()))
-        self._room = self.threads + queue_size
-        self._pending = 0
-        self._lock = threading.Lock()
-        self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="inference")
+        room = self.threads + queue_size
+        self._clients = _Lane(self.threads, room, "inference")
+        self._copies = _Lane(self.threads, room, "copies", scheduling.yield_to_all)
 
     @property
     def pending(self) -> int:
-        """The jobs that run or wait."""
-        return self._pending
+        """The clients' jobs that run or wait."""
+        return self._clients.pending
 
     def run(
-        self, job: Callable[[], T], when_over: Callable[[], None] = lambda: None
+        self,
+        job: Callable[[], T],
+        when_over: Callable[[], None] = lambda: None,
+        *,
+        copied: bool = False,
     ) -> asyncio.Future[T]:
         """Return the future of what `job` returns, computed in one of the threads.
 
         Cancelling it takes the job out of the queue; one that runs, runs on. `when_over` is called,
         in any thread, once nothing here holds the job: it has run, was taken out, or was refused.
+        A `copied` job runs where nothing else on the machine wants the processor.
 
         Raises:
             Overloaded: as many jobs wait as may.
 
         """
+        lane = self._copies if copied else self._clients
+        return asyncio.wrap_future(lane.submit(job, when_over))
+
+    def run_in_each(self, job: Callable[[], T]) -> list[T]:
+        """Run `job` once in every thread, so that what a thread makes at first use is made."""
+        together = threading.Barrier(self.threads)
+
+        def once() -> T:
+            together.wait()
+            return job()
+
+        futures = [self._clients.executor.submit(once) for _ in range(self.threads)]
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        """Drop what waits; what runs is not waited for."""
+        for lane in (self._clients, self._copies):
+            lane.executor.shutdown(wait=False, cancel_futures=True)
+
+
+class _Lane:
+    """Threads, which are started when they are first needed, and who waits for them."""
+
+    def __init__(
+        self, threads: int, room: int, name: str, begin: Callable[[], object] | None = None
+    ) -> None:
+        self.pending = 0
+        self.executor = ThreadPoolExecutor(threads, name, begin)
+        self._room = room
+        self._lock = threading.Lock()
+
+    def submit(self, job: Callable[[], T], when_over: Callable[[], None]) -> Future[T]:
+        """See `Workers.run`."""
         with self._lock:
-            if self._pending >= self._room:
+            if self.pending >= self._room:
                 when_over()
                 raise Overloaded(
                     "More requests wait than are queued: send it again after Retry-After seconds."
                 )
-            self._pending += 1
+            self.pending += 1
         held = [job]  # the executor keeps what was cancelled until its turn comes
 
         def start() -> T:
@@ -63,25 +102,10 @@ class Workers:
             self._done(future)
             when_over()
 
-        future = self._executor.submit(start)
+        future = self.executor.submit(start)
         future.add_done_callback(over)
-        return asyncio.wrap_future(future)
-
-    def run_in_each(self, job: Callable[[], T]) -> list[T]:
-        """Run `job` once in every thread, so that what a thread makes at first use is made."""
-        together = threading.Barrier(self.threads)
-
-        def once() -> T:
-            together.wait()
-            return job()
-
-        futures = [self._executor.submit(once) for _ in range(self.threads)]
-        return [future.result() for future in futures]
-
-    def close(self) -> None:
-        """Drop what waits; what runs is not waited for."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        return future
 
     def _done(self, _: Future[Any]) -> None:
         with self._lock:
-            self._pending -= 1
+            self.pending -= 1

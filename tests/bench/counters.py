@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,3 +58,14 @@ async def read(port: int) -> Counters:
             elif sample.name == "cv_factory_queue_depth":
                 waiting = int(sample.value)
     return Counters(calls, passes, waiting)
+
+
+async def until_ready(port: int) -> None:
+    """Waits until the process says that it has listed everything, and nothing waits."""
+    async with aiohttp.ClientSession() as session:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                    if answer.status == 200 and not (await read(port)).waiting:
+                        return
+            await asyncio.sleep(0.05)

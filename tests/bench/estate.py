@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -58,13 +58,33 @@ class Estate:
 
     async def make(self) -> None:
         """Creates all of them, several at a time."""
-        waiting = iter(self.keys)
+        await self._make((path(namespace), resource(name)) for namespace, name in self.keys)
+
+    async def make_unrelated(self, count: int) -> None:
+        """So many Deployments without pods, and Secrets, that are nothing to the operator."""
+        namespace = {"metadata": {"name": "others"}}
+        await self.admin.call("POST", "/api/v1/namespaces", namespace)
+        deployments = "/apis/apps/v1/namespaces/others/deployments"
+        secrets = "/api/v1/namespaces/others/secrets"
+        await self._make((deployments, _unrelated(number)) for number in range(count))
+        await self._make(
+            (secrets, {"metadata": {"name": f"secret-{n}"}, "stringData": {"password": "x" * 64}})
+            for n in range(count)
+        )
+
+    async def _make(self, bodies: Iterable[tuple[str, Body]]) -> None:
+        waiting = iter(bodies)
 
         async def maker() -> None:
-            for namespace, name in waiting:
-                await self.admin.call("POST", path(namespace), resource(name))
+            for target, body in waiting:
+                await self.admin.call("POST", target, body)
 
         await asyncio.gather(*(maker() for _ in range(MAKERS)))
+
+    async def touch(self, key: Key, value: str) -> None:
+        """Changes what means nothing to the operator: it looks, and finds nothing to do."""
+        body = {"metadata": {"annotations": {"example.com/touched": value}}}
+        await self.admin.call("PATCH", path(*key), body, content_type=MERGE)
 
     async def until_converged(self, seconds: float, tell: Callable[[int], None]) -> float:
         """Waits until all have; returns when the last one had. Raises TimeoutError."""
@@ -126,6 +146,14 @@ def resource(name: str) -> Body:
         "metadata": {"name": name},
         "spec": {"model": {"uri": "models:/cats-dogs/1"}, "replicas": 1},
     }
+
+
+def _unrelated(number: int) -> Body:
+    labels = {"app": f"other-{number}"}
+    container = {"name": "main", "image": "example/other:1"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    return {"metadata": {"name": f"other-{number}", "labels": labels}, "spec": spec}
 
 
 def is_ready(body: Body) -> bool:

@@ -8,7 +8,7 @@ import random
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,9 @@ class Ours:
     """Before there is any resource."""
     megabytes: float
     restart_seconds: float
+    """From the process's start until everything was listed and nothing unsettled waited."""
+    looked_at_seconds: float
+    """Until each resource was looked at, at leisure where it says that it is settled."""
     restart: Counters
     restart_megabytes: float
     edits: list[float]
@@ -92,20 +95,24 @@ class Stage:
     kubeconfig: Path
 
 
+def operator(plan: Plan, here: Stage, port: int, tracking_uri: str) -> Contender:
+    """The operator as it is delivered, alone: nobody else could take the lead."""
+    environment = {
+        "KUBECONFIG": str(here.kubeconfig),
+        "CV_FACTORY_SERVER_IMAGE": "example/server:1",
+        "CV_FACTORY_HEALTH_PORT": str(port),
+        "CV_FACTORY_WORKERS": str(WORKERS),
+        "CV_FACTORY_LEASE_SECONDS": "0",
+        "MLFLOW_TRACKING_URI": tracking_uri,
+    }
+    return Contender(["-m", "model_operator.main"], environment, plan.folder / "operator.log")
+
+
 async def measure_ours(plan: Plan, tell: Tell) -> Ours:
     """The operator: convergence, memory, restart, edits, idling."""
     async with registry() as tracking_uri, stage(plan, estate.is_ready) as here:
         (port,) = free_ports(1)
-        environment = {
-            "KUBECONFIG": str(here.kubeconfig),
-            "CV_FACTORY_SERVER_IMAGE": "example/server:1",
-            "CV_FACTORY_HEALTH_PORT": str(port),
-            "CV_FACTORY_WORKERS": str(WORKERS),
-            "MLFLOW_TRACKING_URI": tracking_uri,
-        }
-        arguments = ["-m", "model_operator.main"]
-        log = plan.folder / "operator.log"
-        async with Contender(arguments, environment, log) as process:
+        async with operator(plan, here, port, tracking_uri) as process:
             await settled(port, 0)
             empty, before = process.usage, await counters.read(port)
             tell(f"{plan.size} resources are created; the operator runs")
@@ -115,10 +122,12 @@ async def measure_ours(plan: Plan, tell: Tell) -> Ours:
             full = process.usage
         sample = await take_sample(here.admin, here.estate.keys[0])
         tell("the operator is started again")
-        async with Contender(arguments, environment, log) as process:
+        async with operator(plan, here, port, tracking_uri) as process:
             started = time.perf_counter()
+            await counters.until_ready(port)
+            restart_seconds = time.perf_counter() - started
             restart = await settled(port, plan.size)
-            restart_seconds = time.perf_counter() - started - QUIET_SECONDS
+            looked_at_seconds = time.perf_counter() - started - QUIET_SECONDS
             restarted = process.usage
             tell(f"{plan.edits} edits")
             edits = await edit_some(here.estate, plan.edits)
@@ -134,6 +143,7 @@ async def measure_ours(plan: Plan, tell: Tell) -> Ours:
         idle_megabytes=empty.resident_megabytes,
         megabytes=full.resident_megabytes,
         restart_seconds=restart_seconds,
+        looked_at_seconds=looked_at_seconds,
         restart=restart,
         restart_megabytes=restarted.resident_megabytes,
         edits=edits,
@@ -141,6 +151,26 @@ async def measure_ours(plan: Plan, tell: Tell) -> Ours:
         idle=idle,
         sample=sample,
     )
+
+
+async def measure_unrelated(plan: Plan, count: int, tell: Tell) -> float:
+    """Megabytes that so many Deployments and as many Secrets of others add, or as the operator
+    starts beside them.
+    """
+    few = replace(plan, size=min(plan.size, 50))
+    async with registry() as tracking_uri, stage(few, estate.is_ready) as here:
+        (port,) = free_ports(1)
+        async with operator(few, here, port, tracking_uri) as process:
+            await converge(here.estate, tell)
+            await settled(port, 0)
+            without = process.usage.resident_megabytes
+            tell(f"{count} Deployments and Secrets of others are created")
+            await here.estate.make_unrelated(count)
+            await settled(port, 0)
+            beside = process.usage.resident_megabytes
+        async with operator(few, here, port, tracking_uri) as process:
+            await settled(port, few.size)
+            return max(beside, process.usage.resident_megabytes) - without
 
 
 async def measure_textbook(plan: Plan, tell: Tell) -> float:

@@ -14,6 +14,7 @@ RESTART_SECONDS = 15.0
 IDLE_PERCENT = 1.0
 EDIT_P50_MS, EDIT_P99_MS = 15.0, 50.0
 KILOBYTES_EACH = 10.0
+UNRELATED_MEGABYTES = 5.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Found:
     ours: Ours
     floor_seconds: float
     textbook_seconds: float
+    unrelated: int
+    """So many Deployments, and as many Secrets, of others."""
+    unrelated_megabytes: float
+    """What those added."""
 
     @property
     def share_of_floor(self) -> float:
@@ -76,10 +81,18 @@ def _lines(found: Found) -> Iterator[_Line]:
         f"{found.kilobytes_each:.1f} KB",
         found.kilobytes_each <= KILOBYTES_EACH,
     )
+    if found.unrelated:
+        yield _Line(
+            f"memory for {found.unrelated} Deployments and Secrets of others",
+            f"{UNRELATED_MEGABYTES:.0f} MB",
+            f"{found.unrelated_megabytes:.1f} MB",
+            found.unrelated_megabytes <= UNRELATED_MEGABYTES,
+        )
     yield _Line(
         "restart, nothing changed",
         f"0 writes, {RESTART_SECONDS:.0f} s",
-        f"{ours.restart.writes} writes, {ours.restart_seconds:.1f} s",
+        f"{ours.restart.writes} writes, {ours.restart_seconds:.1f} s"
+        f" (each looked at by {ours.looked_at_seconds:.0f} s)",
         not ours.restart.writes and ours.restart_seconds <= RESTART_SECONDS,
     )
     for name, percent, wanted in (("p50", 50, EDIT_P50_MS), ("p99", 99, EDIT_P99_MS)):

@@ -11,8 +11,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dev.cluster.choice import choose
-from dev.kube import Kube
-from dev.stage import SYSTEM_NAMESPACE, Stage, install_mlflow, install_operator, make_namespace
+from dev.kube import Kube, wait_until
+from dev.stage import (
+    SYSTEM_NAMESPACE,
+    Stage,
+    install_mlflow,
+    install_operator,
+    leader,
+    make_namespace,
+)
 from tests.e2e.killing import kill_containers
 from tests.e2e.model import Model, Registry, train_and_register
 
@@ -44,11 +51,11 @@ Killer = Callable[[], None]
 
 @pytest.fixture
 def kill_operator(stage: Stage) -> Killer:
-    """SIGKILL to the operator's process, which the kubelet then starts again."""
-    selector = "app.kubernetes.io/component=operator"
+    """SIGKILL to the process that leads, which the kubelet then starts again."""
 
     def kill() -> None:
-        (pod,) = stage.kube.get("pods", "-n", SYSTEM_NAMESPACE, "-l", selector)["items"]
-        kill_containers(stage.kube, pod)
+        wait_until(lambda: bool(leader(stage.kube)), "an operator leads", 60)
+        name = leader(stage.kube).rpartition("_")[0]
+        kill_containers(stage.kube, stage.kube.get("pod", name, "-n", SYSTEM_NAMESPACE))
 
     return kill

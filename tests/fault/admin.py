@@ -123,6 +123,11 @@ class Admin:
         """A merge patch."""
         return await self.call("PATCH", path, body, content_type=MERGE)
 
+    async def path_of_budgets(self, namespace: str) -> str:
+        """Where the PodDisruptionBudgets are, in the version that is served."""
+        served = [v for v in ("v1", "v1beta1") if await self.get(f"/apis/policy/{v}")]
+        return f"/apis/policy/{served[0]}/namespaces/{namespace}/poddisruptionbudgets"
+
     async def watch(self, path: str, version: str) -> AsyncIterator[Body]:
         """The events of a collection until the server closes the stream."""
         query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "300"}

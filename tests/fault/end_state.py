@@ -1,6 +1,7 @@
 """The state of a namespace, with everything taken out that two equal runs may differ in.
 
-What is masked: uids, versions, addresses, times and random names. What is not: everything else,
+What is masked: uids, versions, addresses, times, how many requests were counted until then, and
+random names. What is not: everything else,
 of every kind that the API server has, the field managers and generations included.
 """
 
@@ -21,6 +22,7 @@ _MASKED = frozenset(
         *("uid", "resourceVersion", "selfLink", "time", "startTime"),
         *("creationTimestamp", "deletionTimestamp", "stepStartedAt", "timestamp"),
         *("analysedAt", "pausedAt"),
+        *("startedAt", "switchedAt", "endedAt", "samples"),
         *("lastTransitionTime", "lastUpdateTime", "lastProbeTime", "lastHeartbeatTime"),
         *("podIP", "podIPs", "ip", "clusterIP", "clusterIPs", "nodePort", "addresses"),
         "endpoints.kubernetes.io/last-change-trigger-time",

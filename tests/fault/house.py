@@ -48,11 +48,11 @@ class House:
 
 
 @contextlib.contextmanager
-def house() -> Iterator[House]:
+def house(*controller_options: str) -> Iterator[House]:
     """Starts everything, and ends it with the block."""
     with (
         tempfile.TemporaryDirectory(prefix="fault-") as scratch,
-        ControlPlane(controller_manager=True) as plane,
+        ControlPlane(controller_manager=True, controller_options=controller_options) as plane,
     ):
         folder = Path(scratch)
         registry = folder / "mlflow"

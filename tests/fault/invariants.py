@@ -24,10 +24,11 @@ from tests.fault.requests_go import ROUTER_LABEL, Requests, Way
 Body = Mapping[str, Any]
 Key = tuple[str, str]
 RESOURCES = f"/apis/{api.API_VERSION}"
+BUDGETS = "poddisruptionbudgets"
 CHILDREN = frozenset(
     {
         *("deployments", "services", "controllerrevisions", "configmaps"),
-        *("poddisruptionbudgets", "horizontalpodautoscalers"),
+        *(BUDGETS, "horizontalpodautoscalers", "jobs"),
     }
 )
 HURRYING = frozenset({f"{api.GROUP}/route-hash", f"{api.GROUP}/mirror"})
@@ -123,6 +124,8 @@ class Invariants:
             await self._deletion(request, name)
         elif request.name == {"services": name, "configmaps": f"{name}-router"}.get(request.plural):
             await self._division(request, owner, body)
+        elif request.plural == BUDGETS:
+            self._budget(request, name, body)
         elif request.plural == "deployments" and request.name != f"{name}-router":
             await self._size(request, owner, live, body)
 
@@ -140,6 +143,8 @@ class Invariants:
             self._violated(request, "the endpoint is deleted")
         elif revision == "router":
             await self._deletion_of_router(request, owner)
+        elif request.plural == BUDGETS:
+            await self._loss_of_budget(request, owner)
         elif request.plural == "services":
             if await self._routed_to(namespace, owner, revision):
                 self._violated(request, "deleted while a router sends requests to it")
@@ -156,6 +161,23 @@ class Invariants:
             self._violated(request, f"deleted while the endpoint lists {listed} router pods")
         elif request.plural == "configmaps" and routers:
             self._violated(request, f"deleted while there are {len(routers)} router pods")
+
+    async def _loss_of_budget(self, request: Request, owner: str) -> None:
+        """What gets requests on more than one pod keeps its budget."""
+        path = f"/apis/apps/v1/namespaces/{request.namespace}/deployments/{request.name}"
+        deployment = await self.admin.get(path)
+        requests = await self._requests(request.namespace, owner)
+        weight = requests.weight_of(request.name.removeprefix(f"{owner}-")) if requests else 0
+        if weight and deployment and deployment["spec"].get("replicas", 1) > 1:
+            self._violated(request, f"deleted while its pods have {weight}% of the requests")
+
+    def _budget(self, request: Request, owner: str, body: Body) -> None:
+        """A budget is over one revision's pods, or the router's: no two are over one pod."""
+        revision = request.name.removeprefix(f"{owner}-")
+        selector = ((body.get("spec") or {}).get("selector") or {}).get("matchLabels")
+        routers = {naming.OWNER_LABEL: owner, **dict([ROUTER_LABEL])}
+        if selector != (routers if revision == "router" else naming.pod_selector(owner, revision)):
+            self._violated(request, f"a budget over {selector}")
 
     async def _division(self, request: Request, owner: Body, body: Body) -> None:
         """The endpoint, or what the router follows: who gets requests, and how many."""

@@ -90,6 +90,19 @@ async def record_exists(scene: Scene) -> bool:
     return len(await scene.admin.items(path)) == 1
 
 
+async def delete_budget(scene: Scene) -> None:
+    """Somebody deletes the budget of what serves."""
+    path = await scene.admin.path_of_budgets(scene.namespace)
+    (budget,) = await scene.admin.items(path)
+    await scene.admin.call("DELETE", f"{path}/{budget['metadata']['name']}")
+
+
+async def budget_exists(scene: Scene) -> bool:
+    """It was written again."""
+    path = await scene.admin.path_of_budgets(scene.namespace)
+    return len(await scene.admin.items(path)) == 1
+
+
 async def let_pods_be_ready(scene: Scene) -> None:
     """The pods of version 2, held until now, become ready."""
     scene.play(Part())
@@ -157,6 +170,12 @@ NEWS = (
         delete_record,
         record_exists,
         _event("controllerrevisions", "DELETED"),
+    ),
+    LostNews(
+        "its budget is deleted",
+        delete_budget,
+        budget_exists,
+        _event("poddisruptionbudgets", "DELETED"),
     ),
     LostNews(
         "it is deleted and made anew",

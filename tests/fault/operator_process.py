@@ -40,10 +40,20 @@ async def start_process(
 
 
 class OperatorProcess:
-    """`python -m model_operator.main`; with a mutation, by way of `tests.fault.mutant`."""
+    """`python -m model_operator.main`; with a mutation, by way of `tests.fault.mutant`.
+
+    It is the only one, and has no Lease, unless `settings` (the environment) says otherwise.
+    `module` is started instead of the operator's own.
+    """
 
     def __init__(
-        self, kubeconfig: Path, tracking_uri: str, log: Path, mutation: str | None = None
+        self,
+        kubeconfig: Path,
+        tracking_uri: str,
+        log: Path,
+        mutation: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        module: str = "model_operator.main",
     ) -> None:
         self._environment = clean_environment() | {
             "KUBECONFIG": str(kubeconfig),
@@ -51,10 +61,12 @@ class OperatorProcess:
             "CV_FACTORY_ROUTER_IMAGE": "example/router:1",
             "CV_FACTORY_POD_ACCESS": "proxy",
             "CV_FACTORY_HEALTH_PORT": "0",
+            "CV_FACTORY_LEASE_SECONDS": "0",
             "MLFLOW_TRACKING_URI": tracking_uri,
+            **(settings or {}),
         }
         self._command = [sys.executable, "-m"]
-        self._command += ["tests.fault.mutant", mutation] if mutation else ["model_operator.main"]
+        self._command += ["tests.fault.mutant", mutation] if mutation else [module]
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._ended_by_us = True
@@ -73,6 +85,11 @@ class OperatorProcess:
         """Starts a process; its log is appended to."""
         self._process = await start_process(self._command, self._environment, self._log)
         self._ended_by_us = False
+
+    def signal(self, number: signal.Signals) -> None:
+        """A signal to the process, which runs."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def kill(self) -> None:
         """SIGKILL; returns when it is dead."""

@@ -212,7 +212,8 @@ class Scene:
             calm = self.proxy.record.quiet_for() >= seconds and started >= seconds
             if not (self.operator.running and calm and self.listening()):
                 return False
-            return self.has_looked() or await self.resource() is None
+            resource = await self.resource()
+            return resource is None or (self.has_looked() and not _waits_to_be_recorded(resource))
 
         await self.until(quiet, "the operator is at rest")
 
@@ -248,6 +249,12 @@ class Scene:
         said = f"{status.get('phase')}, {status.get('message')!r}" if found else "no resource"
         pods = [f"{p['metadata']['name']} {p.get('status')}" for p in await self.pods()]
         return f"{said}; pods: {pods}; the operator's last words: {self.operator.last_words()}"
+
+
+def _waits_to_be_recorded(resource: Body) -> bool:
+    """Whether a status will be written as soon as MLflow has a record."""
+    rollouts = (resource.get("status") or {}).get("rollouts") or ()
+    return any(rollout.get("record") == "Waiting" for rollout in rollouts)
 
 
 def _conditions(resource: Body) -> list[tuple[str, str, str]]:

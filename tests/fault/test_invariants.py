@@ -135,7 +135,9 @@ class World:
         for number in range(pods):
             pod = f"{name}-{number}"
             meta = {"name": pod, "namespace": self.namespace, "labels": labels}
-            body = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
+            # Its account has no token yet.
+            spec = {**template["spec"], "automountServiceAccountToken": False}
+            body = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
             await self.admin.call("POST", self.path("/api/v1", "pods", "")[:-1], body)
             condition = {"type": "Ready", "status": str(number < ready)}
             target = self.path("/api/v1", "pods", f"{pod}/status")
@@ -218,6 +220,25 @@ async def test_what_serves_keeps_its_size(world: World):
 async def test_nothing_that_has_pods_is_deleted(world: World):
     target = world.path("/apis/apps/v1", "deployments", f"{NAME}-{OLD}")
     assert "deleted with 2 pods" in (await world.write("DELETE", target, {}))[0]
+
+
+async def test_a_budget_is_over_the_pods_of_its_revision_and_stays_while_they_get_requests(
+    world: World,
+):
+    path = await world.admin.path_of_budgets(world.namespace)
+    version = path.removeprefix("/apis/").partition("/namespaces")[0]
+
+    async def apply(revision: str, selector: Body) -> list[str]:
+        spec = {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
+        body = world.owned("PodDisruptionBudget", version, f"{NAME}-{revision}", spec)
+        return await world.write("PATCH", f"{path}/{NAME}-{revision}", body, APPLY)
+
+    assert await apply(OLD, naming.pod_selector(NAME, OLD)) == []
+    assert await apply(NEW, naming.pod_selector(NAME, NEW)) == []
+    assert await world.write("DELETE", f"{path}/{NAME}-{NEW}", {}) == []
+    words = "deleted while its pods have 100% of the requests"
+    assert words in (await world.write("DELETE", f"{path}/{NAME}-{OLD}", {}))[0]
+    assert "a budget over" in (await apply(NEW, naming.server_selector(NAME)))[1]
 
 
 async def test_the_endpoint_is_never_deleted_and_a_service_beside_it_may_be(world: World):

@@ -48,12 +48,14 @@ USED = {
     "deployments/scale": {"patch"},
     "services": {"get", "list", "watch", "create", "patch", "delete"},
     "configmaps": {"get", "list", "watch", "create", "patch", "delete"},
+    "jobs": {"get", "list", "watch", "create", "patch", "delete"},
     "poddisruptionbudgets": {"get", "list", "watch", "create", "patch", "delete"},
     "horizontalpodautoscalers": {"get", "create", "patch", "delete"},
     "httproutes": {"get", "list", "watch", "create", "patch", "delete"},
     "pods": {"list", "watch", "patch"},
     "endpoints": {"get", "list", "watch"},
     "events": {"create", "list"},
+    "leases": {"get", "create", "patch"},
 }
 """What the operator's calls need. `finalizers` is asked for by clusters that protect owners."""
 

@@ -320,7 +320,12 @@ async def roll_back_after_the_switch(scene: Scene) -> None:
     """The action rollback, while the version before still has its pods."""
     await introduce(scene)
     await scene.ask("promote")
-    await scene.until_condition(reasons.READY, "False", reasons.SWITCHED)
+
+    async def serves_alone() -> bool:
+        status = (await scene.resource() or {})["status"]
+        return status["stable"]["version"] == "2" and "canary" not in status
+
+    await scene.until(serves_alone, "status has it that version 2 serves")
     await roll_back_by_action(scene)
 
 

@@ -35,6 +35,8 @@ class Part:
     """Pods that run and are not ready, or are not so any more: hold one for a while to flap it."""
     trouble: Callable[[Body], Body | None] = lambda pod: None
     """The status of a container that fails: an init container's or the server's, by its name."""
+    ended: Callable[[Body], tuple[int, str] | None] = lambda pod: None
+    """The exit status and the last words of a pod that ends for good, as those of Jobs do."""
 
 
 class PodPlayer:
@@ -160,6 +162,10 @@ class PodPlayer:
             await self._admin.call("POST", f"{target}/binding", _binding(metadata["name"]))
             pod["spec"]["nodeName"] = NODE
         loop = asyncio.get_running_loop()
+        if (ended := part.ended(pod)) is not None:
+            if "podIP" not in (pod.get("status") or {}):
+                await self._write(pod, _ended(pod, *ended, self._next_address()))
+            return
         due = self._due.setdefault(metadata["uid"], loop.time() + part.delay(pod))
         trouble = part.trouble(pod)
         ready = loop.time() >= due and not part.held(pod) and trouble is None
@@ -183,6 +189,7 @@ class PodPlayer:
         }
         return {
             "phase": "Pending" if fetching else "Running",
+            "startTime": status.get("startTime") or _now(),
             "podIP": address,
             "podIPs": [{"ip": address}],
             "conditions": _conditions(ready=ready),
@@ -201,6 +208,27 @@ class PodPlayer:
         fresh = await self._admin.call("PATCH", target, {"status": status}, content_type=MERGE)
         if metadata["uid"] in self._pods:
             self._pods[metadata["uid"]] = fresh
+
+
+def _ended(pod: Body, code: int, words: str, address: str) -> Body:
+    moment = _now()
+    terminated = {"exitCode": code, "message": words, "startedAt": moment, "finishedAt": moment}
+    (container,) = pod["spec"]["containers"]
+    status = {
+        "name": container["name"],
+        "image": container["image"],
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"terminated": terminated},
+    }
+    return {
+        "phase": "Failed" if code else "Succeeded",
+        "podIP": address,
+        "podIPs": [{"ip": address}],
+        "conditions": _conditions(ready=False),
+        "containerStatuses": [status],
+    }
 
 
 def _conditions(*, ready: bool) -> list[Body]:

@@ -9,42 +9,63 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from model_operator import api, reasons
+from model_operator import api, reasons, sources
 from model_operator.api import ModelSource
+from model_operator.clients.children import ChildReader
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.events import ClusterEvents
+from model_operator.clients.following import Following
 from model_operator.clients.measuring import Measurer
 from model_operator.clients.pods import DirectPodReader
 from model_operator.clients.prometheus import Prometheus
+from model_operator.clients.registry import MlflowRegistry, unregistered
 from model_operator.errors import Conflict, ResolutionRefused
+from model_operator.observe import Sources
 from model_operator.observed import Defaults
 from model_operator.reconcile import Reconciler
-from model_operator.revisions import ResolvedModel
+from model_operator.revisions import ResolvedModel, Undigested
+from model_operator.runtime.turns import Turns
+from model_operator.settings import Settings
 from tests.operator.builders import digest_of
 
 DEADLINE_SECONDS = 60
 
 
 class ShelfRegistry:
-    """A registry that knows versions 1 to 8 of every model."""
+    """A registry that knows versions 1 to 8 of every model, and no other source's digest."""
 
-    async def resolve(self, source: ModelSource) -> ResolvedModel:
+    async def resolve(self, source: ModelSource) -> ResolvedModel | Undigested:
+        if not sources.is_registered(source.uri):
+            return unregistered(source)
         version = source.uri.rsplit("/", 1)[1]
         if int(version) > 8:
             raise ResolutionRefused(reasons.MODEL_NOT_FOUND, f"{source.uri} does not exist")
         return ResolvedModel(source.uri, version, source.sha256 or digest_of(version))
 
 
+def follows_nothing() -> Following:
+    """For resources that follow no alias: it would ask a registry that is not there."""
+    registry = MlflowRegistry(Settings(server_image="example/server:1"))
+    return Following(registry, lambda key: None, 30)
+
+
 @contextlib.asynccontextmanager
 async def reconciling(cluster: Cluster) -> AsyncIterator[Reconciler]:
     async with contextlib.aclosing(Closing()) as readers:
         yield Reconciler(
-            cluster=cluster,
-            registry=ShelfRegistry(),
-            measurer=Measurer(readers.pods, readers.prometheus),
-            reader=readers.pods,
+            sources=Sources(
+                cluster=cluster,
+                children=ChildReader(cluster),
+                registry=ShelfRegistry(),
+                following=follows_nothing(),
+                measurer=Measurer(readers.pods, readers.prometheus),
+                pods=readers.pods,
+                defaults=Defaults(
+                    server_image="example/server:1", tracking_uri="http://mlflow:5000"
+                ),
+            ),
             emitter=ClusterEvents(cluster),
-            defaults=Defaults(server_image="example/server:1", tracking_uri="http://mlflow:5000"),
+            turns=Turns(0, lambda _: None),
             clock=lambda: datetime.now(UTC),
         )
 
@@ -85,7 +106,9 @@ async def reconcile_until(
     async def holds() -> bool:
         with contextlib.suppress(Conflict):  # then a worker makes the pass again, too
             await reconciler.reconcile(namespace, "cats-dogs")
-        resource.update(await reconciler.cluster.get(api.KIND, namespace, "cats-dogs") or {})
+        resource.update(
+            await reconciler.sources.cluster.get(api.KIND, namespace, "cats-dogs") or {}
+        )
         conditions = resource.get("status", {}).get("conditions", ())
         return condition in [(c["type"], c["status"], c["reason"]) for c in conditions]
 

@@ -136,6 +136,7 @@ def test_a_rollback_to_the_revision_that_still_runs_waits_for_no_pods(starting: 
     starting.one_pass()
     assert starting.serving_version() == "2"
     starting.act("rollback", revision=starting.version_revision("1"))
+    starting.one_pass()
     assert starting.serving_version() == "1"
 
 

@@ -73,7 +73,7 @@ async def test_deleting_the_resource_removes_every_child(
 
     async def nothing_is_left() -> bool:
         lists = [
-            await reconciler.cluster.list(
+            await reconciler.sources.cluster.list(
                 kind, namespace, "app.kubernetes.io/managed-by=cv-factory"
             )
             for kind in ("Deployment", "ControllerRevision", "Service", "Pod")
@@ -93,7 +93,7 @@ async def test_what_is_taken_out_of_the_spec_is_taken_off_the_child(
     kubectl("annotate", "service", "cats-dogs", "example.com/mine=kept", "-n", namespace)
     kubectl("apply", "-f", "-", stdin=manifest(namespace))
     await reconciler.reconcile(namespace, "cats-dogs")
-    service = await reconciler.cluster.get("Service", namespace, "cats-dogs")
+    service = await reconciler.sources.cluster.get("Service", namespace, "cats-dogs")
     assert service is not None
     assert service["metadata"]["annotations"] == {"example.com/mine": "kept"}
 
@@ -104,7 +104,7 @@ async def test_somebody_elses_service_is_left_alone(
     kubectl("create", "service", "clusterip", "cats-dogs", "--tcp=80", "-n", namespace)
     kubectl("apply", "-f", "-", stdin=manifest(namespace))
     await reconcile_until(reconciler, namespace, (reasons.STALLED, "True", reasons.NAME_CONFLICT))
-    assert not (await reconciler.cluster.list("Deployment", namespace))[0]
+    assert not (await reconciler.sources.cluster.list("Deployment", namespace))[0]
 
 
 async def test_a_child_that_the_api_server_refuses_is_told_and_the_old_version_serves(
@@ -193,7 +193,7 @@ async def test_an_action_that_cannot_be_read_is_told_and_status_goes_on(
     body["metadata"]["annotations"] = {actions.ANNOTATION: annotation}
     kubectl("apply", "-f", "-", stdin=body)
     await reconciler.reconcile(namespace, "cats-dogs")
-    resource = await reconciler.cluster.get(api.KIND, namespace, "cats-dogs")
+    resource = await reconciler.sources.cluster.get(api.KIND, namespace, "cats-dogs")
     assert resource is not None
     assert not resource["status"]["lastAction"]["accepted"]
     assert "cannot be read" in resource["status"]["lastAction"]["message"]

@@ -33,7 +33,7 @@ async def serving(
     """Version 1 serves; the name of its Deployment."""
     kubectl("apply", "-f", "-", stdin=manifest(namespace))
     await reconcile_until(reconciler, namespace, READY)
-    (deployment,), _ = await reconciler.cluster.list("Deployment", namespace, SELECTOR)
+    (deployment,), _ = await reconciler.sources.cluster.list("Deployment", namespace, SELECTOR)
     return str(deployment["metadata"]["name"])
 
 
@@ -47,13 +47,13 @@ async def deployment_of(cluster: Cluster, namespace: str, name: str) -> dict[str
 async def test_what_others_add_to_a_pod_spec_is_removed_and_no_pod_is_lost(
     reconciler: Reconciler, kubectl: Kubectl, namespace: str, serving: str, change: dict[str, Any]
 ):
-    before = await deployment_of(reconciler.cluster, namespace, serving)
+    before = await deployment_of(reconciler.sources.cluster, namespace, serving)
     kubectl("patch", "deployment", serving, "-n", namespace, "-p", json.dumps(change))
 
     async def repaired() -> bool:
         with contextlib.suppress(Conflict):
             await reconciler.reconcile(namespace, "cats-dogs")
-        after = await deployment_of(reconciler.cluster, namespace, serving)
+        after = await deployment_of(reconciler.sources.cluster, namespace, serving)
         return bool(after["spec"]["template"]["spec"] == before["spec"]["template"]["spec"])
 
     await eventually(repaired, "the pod spec is what it was")
@@ -95,14 +95,14 @@ async def test_what_others_change_is_set_right_again(
     change: dict[str, Any],
 ):
     name = serving if target == "deployment" else "cats-dogs"
-    before = await reconciler.cluster.get(target.capitalize(), namespace, name)
+    before = await reconciler.sources.cluster.get(target.capitalize(), namespace, name)
     assert before is not None
     kubectl("patch", target, name, "-n", namespace, "-p", json.dumps(change))
 
     async def right_again() -> bool:
         with contextlib.suppress(Conflict):
             await reconciler.reconcile(namespace, "cats-dogs")
-        after = await reconciler.cluster.get(target.capitalize(), namespace, name)
+        after = await reconciler.sources.cluster.get(target.capitalize(), namespace, name)
         return after is not None and (after["spec"], after["metadata"]["labels"]) == (
             before["spec"],
             before["metadata"]["labels"],
@@ -135,11 +135,11 @@ async def test_a_server_that_never_becomes_ready_is_told_with_its_probes_answer(
 
     async def started() -> bool:
         await reconciler.reconcile(namespace, "cats-dogs")
-        pods, _ = await reconciler.cluster.list("Pod", namespace, SELECTOR)
+        pods, _ = await reconciler.sources.cluster.list("Pod", namespace, SELECTOR)
         return any(pod["status"].get("phase") == "Running" for pod in pods)
 
     await eventually(started, "the pod runs")
-    (pod,), _ = await reconciler.cluster.list("Pod", namespace, SELECTOR)
+    (pod,), _ = await reconciler.sources.cluster.list("Pod", namespace, SELECTOR)
     words = "Readiness probe failed: HTTP probe failed with statuscode: 503"
     event = {
         "metadata": {"name": "unhealthy", "namespace": namespace},
@@ -156,7 +156,7 @@ async def test_a_server_that_never_becomes_ready_is_told_with_its_probes_answer(
     await admin.call("POST", f"/api/v1/namespaces/{namespace}/events", event)
     late = datetime.now(UTC) + timedelta(seconds=30)
     await replace(reconciler, clock=lambda: late).reconcile(namespace, "cats-dogs")
-    resource = await reconciler.cluster.get(api.KIND, namespace, "cats-dogs")
+    resource = await reconciler.sources.cluster.get(api.KIND, namespace, "cats-dogs")
     assert resource is not None
     failure = resource["status"]["lastFailure"]
     assert (failure["reason"], words in failure["message"]) == (reasons.NOT_READY, True)
@@ -174,7 +174,7 @@ async def test_recreate_stops_the_old_revision_before_the_new_one_starts(
 
     async def ready() -> bool:
         nonlocal most
-        pods, _ = await reconciler.cluster.list("Pod", namespace, SELECTOR)
+        pods, _ = await reconciler.sources.cluster.list("Pod", namespace, SELECTOR)
         most = max(most, len({pod["metadata"]["labels"][naming.REVISION_LABEL] for pod in pods}))
         await reconciler.reconcile(namespace, "cats-dogs")
         row = kubectl("get", "md", "-n", namespace, "--no-headers").stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -208,6 +209,63 @@ def test_an_aborted_canary_leaves_stable_with_all_its_pods():
     assert world.act("abort")["accepted"]
     world.settle()
     assert world.replicas_by_version() == {"1": 6, "2": 0}
+    assert limits(world) == ("1", 2, 6)
+
+
+def aborted(world: World) -> None:
+    assert world.act("abort")["accepted"]
+
+
+def replaced(world: World) -> None:
+    world.edit(autoscaled(canary().version(3)))
+
+
+def reverted(world: World) -> None:
+    world.edit(autoscaled(canary()))
+
+
+@pytest.mark.parametrize("end", [aborted, replaced, reverted])
+def test_requests_that_come_back_find_every_pod_although_the_autoscaler_has_not_heard_of_them(end):
+    world = live(autoscaled(canary()), 6)
+    in_step(world, 1, autoscaled(canary().version(2)))
+    end(world)
+    for _ in range(100):
+        world.load(2)
+        passes(world, 1)
+        assert world.replicas_by_version()["1"] == 6
+
+
+def test_two_minutes_after_a_rollout_the_autoscaler_is_free_again_and_not_before():
+    world = live(autoscaled(canary()), 6)
+    in_step(world, 3, autoscaled(canary().version(2)))
+    assert world.act("promote")["accepted"]
+    until(world, lambda: world.condition("Ready") == ("True", "Complete"))
+    ended = world.now
+    world.load(2)
+    until(world, lambda: limits(world) == ("2", 2, 6))
+    assert abs(world.now - ended - autoscaling.SETTLING) <= timedelta(seconds=2)
+    assert world.replicas_by_version()["2"] == 6
+    world.load(2)
+    world.settle()
+    assert world.replicas_by_version()["2"] == 2
+    assert world.status["autoscaled"] == {"requested": 3}
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_an_operator_that_dies_as_a_rollout_ends_holds_the_size_all_the_same(writes):
+    world = live(autoscaled(canary()), 6)
+    in_step(world, 1, autoscaled(canary().version(2)))
+    world.ask("abort")
+    world.one_pass(dies_after=writes)
+    for _ in range(100):
+        world.load(2)
+        passes(world, 1)
+        assert world.replicas_by_version()["1"] == 6
+
+
+def test_after_the_first_start_nothing_is_held():
+    world = World(autoscaled())
+    until(world, lambda: world.condition("Ready") == ("True", "Complete"))
     assert limits(world) == ("1", 2, 6)
 
 

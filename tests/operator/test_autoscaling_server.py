@@ -38,8 +38,8 @@ async def test_kubernetes_own_autoscaler_sizes_stable_and_goes_along_with_a_prom
         return {one["metadata"]["name"]: one["spec"]["replicas"] for one in found}
 
     async def scaled() -> str | None:
-        await reconciler.cluster.served_version(autoscaling.KIND)
-        live = await reconciler.cluster.get(autoscaling.KIND, namespace, "cats-dogs")
+        await reconciler.sources.cluster.served_version(autoscaling.KIND)
+        live = await reconciler.sources.cluster.get(autoscaling.KIND, namespace, "cats-dogs")
         return str(live["spec"]["scaleTargetRef"]["name"]) if live else None
 
     async def has_four() -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from model_operator import naming, reasons
@@ -101,6 +103,36 @@ def test_a_rollback_while_the_version_before_still_runs_waits_for_no_pod(world: 
     assert world.act("rollback", revision=first)["accepted"]
     world.one_pass()
     assert world.weights_by_version() == {"1": 100}
+
+
+@pytest.mark.parametrize("writes", range(8))
+@pytest.mark.parametrize("recorded", [True, False])
+def test_what_was_rolled_back_from_is_kept_for_its_delay_whatever_the_operator_forgets(
+    world: World, writes: int, recorded: bool
+):
+    """It dies after so many writes of the pass that gives the requests back, be the first switch
+    in status by then or not.
+    """
+    first = world.version_revision("1")
+    world.edit(blue_green(autoPromote=True).version(2))
+    while world.weights_by_version() != {"2": 100}:
+        passes(world, 1)
+    second = world.version_revision("2")
+    if recorded:
+        passes(world)
+    world.ask("rollback", revision=first)
+    world.one_pass(dies_after=writes)
+    while world.weights_by_version() != {"1": 100}:
+        world.one_pass()
+    left = world.now
+    while world.now < left + timedelta(seconds=29):
+        assert world.deployments[f"cats-dogs-{second}"]["spec"]["replicas"] == 3
+        world.wait(1)
+        passes(world)
+    world.settle()
+    assert world.deployments[f"cats-dogs-{second}"]["spec"]["replicas"] == 0
+    last = world.status["rollouts"][0]
+    assert (last["fromRevision"], last["revision"], last["outcome"]) == (second, first, "Complete")
 
 
 def test_the_preview_goes_with_the_strategy(world: World):

@@ -162,3 +162,24 @@ def test_a_step_is_recorded_before_anything_is_changed_for_it(world: World):
     assert world.replicas_by_version() == {"1": 3, "2": 1}
     world.one_pass()
     assert world.replicas_by_version() == {"1": 3, "2": 3}
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_a_canary_has_weight_0_in_the_route_first_however_long_the_operator_was_away(writes: int):
+    resource = canary().spec(traffic={"provider": "Router"})
+    world = World(resource)
+    world.settle()
+    world.edit(resource.version(2))
+    world.one_pass(dies_after=writes)
+    for _ in range(3):
+        world.play_pods()
+    weights = []
+    for _ in range(12):
+        world.one_pass()
+        world.play_pods()
+        world.wait(1)
+        route = world.route()
+        if route and route.canary:
+            weights.append(route.weight)
+    assert weights[0] == 0
+    assert weights[-1] == 25

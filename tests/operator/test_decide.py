@@ -122,6 +122,7 @@ def test_going_back_to_a_version_that_still_runs_waits_for_no_pods(live: World):
     live.one_pass()
     live.one_pass()
     live.edit(make_model_deployment().version(1))
+    live.one_pass()  # first status says what is meant
     live.one_pass()
     assert live.serving_version() == "1"
 
@@ -387,6 +388,7 @@ def test_without_the_take_over_rule_the_invariants_notice(
     live: World, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(safety, "may_take_over", lambda view: True)
+    live.container = lambda revision: waiting("ContainerCreating")
     live.edit(make_model_deployment().version(2))
     with pytest.raises(InvariantBroken):
         live.settle()

@@ -59,7 +59,7 @@ class Stage:
         self.kubectl("annotate", "md", "cats-dogs", "-n", self.namespace, annotation)
 
     async def route(self) -> Body | None:
-        return await self.reconciler.cluster.get("HTTPRoute", self.namespace, "cats-dogs")
+        return await self.reconciler.sources.cluster.get("HTTPRoute", self.namespace, "cats-dogs")
 
     async def weights(self) -> list[int]:
         route = await self.route()
@@ -85,14 +85,20 @@ class Stage:
 
     async def pods_of(self, revision: str) -> int:
         name = naming.revision_child("cats-dogs", revision)
-        deployment = await self.reconciler.cluster.get("Deployment", self.namespace, name)
+        deployment = await self.reconciler.sources.cluster.get("Deployment", self.namespace, name)
         assert deployment is not None
         replicas: int = deployment["spec"]["replicas"]
         return replicas
 
+    async def name(self, version: int) -> None:
+        """A canary that the Gateways know and send nothing."""
+        self.apply(version)
+        await self.until_weights(100, 0)
+        await self.accept()
+
     async def introduce(self, version: int) -> Body:
         """A canary with half of the requests, confirmed."""
-        self.apply(version)
+        await self.name(version)
         await self.until_weights(50, 50)
         await self.accept()
         return await self.until(reasons.READY, "False", reasons.AWAITING_PROMOTION)
@@ -119,7 +125,7 @@ async def live(stage: Stage) -> Stage:
 async def test_a_canary_goes_from_weight_to_weight_as_the_gateways_confirm_and_not_before(
     live: Stage,
 ):
-    live.apply(2)
+    await live.name(2)
     await live.until_weights(50, 50)
     waiting = await live.until(reasons.PROGRESSING, "True", reasons.INTRODUCING)
     assert waiting["status"]["currentStepIndex"] == 0
@@ -131,7 +137,7 @@ async def test_a_canary_goes_from_weight_to_weight_as_the_gateways_confirm_and_n
     live.ask("promote")
     await live.until(reasons.READY, "False", reasons.SWITCHED)
     assert await live.weights() == [100]
-    endpoint = await live.reconciler.cluster.get("Service", live.namespace, "cats-dogs")
+    endpoint = await live.reconciler.sources.cluster.get("Service", live.namespace, "cats-dogs")
     assert endpoint is not None
     new = paused["status"]["canary"]["revision"]
     assert endpoint["spec"]["selector"] == naming.pod_selector("cats-dogs", new)

@@ -88,6 +88,25 @@ async def test_before_the_log_in_the_process_lives_and_is_not_ready(
     assert await ask(Health(views), "/readyz") == (503, "not listed yet: Pod, Service\n")
 
 
+async def test_a_process_that_does_not_lead_is_ready_once_it_has_read_the_lease_and_always_lives(
+    views: list[View], clock: Clock
+):
+    health = Health()
+    assert await ask(health, "/readyz") == (503, "the Lease was not read yet\n")
+    assert await ask(health, "/healthz") == (200, "ok\n")
+    health.saw_lease()
+    assert await ask(health, "/readyz") == (200, "standby\n")
+    health.lead(views)
+    assert await ask(health, "/readyz") == (503, "not listed yet: Pod, Service\n")
+    clock.now += 100 * STALE_SECONDS
+    async with cluster_of(answers(200)) as cluster:
+        health.cluster = cluster
+        assert (await ask(health, "/healthz"))[0] == 503
+        health.stand_by()
+        assert await ask(health, "/healthz") == (200, "ok\n")
+        assert await ask(health, "/readyz") == (200, "standby\n")
+
+
 async def test_it_is_ready_once_every_kind_was_listed(views: list[View]):
     health = Health(views)
     views[0].replace({})

@@ -34,11 +34,14 @@ async def until(check: Callable[[], bool], what: str) -> None:
 
 @contextlib.asynccontextmanager
 async def listening(
-    cluster: Cluster, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    cluster: Cluster,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    *,
+    kind: str = "Service",
 ) -> AsyncIterator[list[Key]]:
     """The keys that an informer reports, while it runs."""
     heard: list[Key] = []
-    informer = Informer(cluster, View("Service", None, heard.append), sleep)
+    informer = Informer(cluster, View(kind, None, heard.append), sleep)
     task = asyncio.create_task(informer.run())
     try:
         yield heard
@@ -124,7 +127,8 @@ async def test_a_watch_that_the_server_closes_is_taken_up_where_it_ended(
 
 def metadata_of(name: str, version: str = "5") -> dict[str, Any]:
     labels = naming.identity_labels(name)
-    return {"uid": f"uid-{name}", "namespace": "v", "labels": labels, "resourceVersion": version}
+    identity = {"uid": f"uid-{name}", "name": name, "namespace": "v"}
+    return {**identity, "labels": labels, "resourceVersion": version}
 
 
 class ScriptedServer:
@@ -184,7 +188,7 @@ async def test_a_410_after_every_list_makes_no_storm_of_lists(gone):
     server = ScriptedServer(("a",), watches=[gone] * 5)
     async with cluster_of(server.answer) as cluster, listening(cluster, pauses.sleep):
         await until(lambda: server.watched == 6, "the sixth watch")
-    assert pauses.made == [pytest.approx(due, rel=0.21) for due in (1, 2, 4, 4)]
+    assert pauses.made == [pytest.approx(due, rel=0.31) for due in (1, 2, 4, 4)]
 
 
 @pytest.mark.parametrize("trouble", [500, 403, None], ids=["500", "403", "closed at once"])
@@ -194,8 +198,8 @@ async def test_while_only_the_watch_fails_the_pauses_grow_all_the_same(trouble):
         async with cluster_of(server.answer) as cluster, listening(cluster):
             await until(lambda: server.watched == 3, "the third watch")
     assert [entry["pause"] for entry in logs] == [
-        pytest.approx(0.5, rel=0.21),
-        pytest.approx(1, rel=0.21),
+        pytest.approx(0.5, rel=0.31),
+        pytest.approx(1, rel=0.31),
     ]
 
 
@@ -204,7 +208,7 @@ async def test_however_long_the_trouble_the_next_attempt_is_seconds_away():
     server = ScriptedServer(("a",), watches=[500] * 30)
     async with cluster_of(server.answer) as cluster, listening(cluster, pauses.sleep):
         await until(lambda: server.watched == 31, "thirty attempts")
-    assert max(pauses.made) <= 5
+    assert max(pauses.made) <= 6
 
 
 async def test_the_pause_that_the_api_server_asks_for_is_kept_and_no_list_is_made():
@@ -222,7 +226,7 @@ async def test_a_watch_that_tells_something_makes_the_next_pause_the_first_again
     with capture_logs() as logs:
         async with cluster_of(server.answer) as cluster, listening(cluster):
             await until(lambda: server.watched >= 3, "the third watch")
-    assert [entry["pause"] for entry in logs][:2] == [pytest.approx(0.5, rel=0.21)] * 2
+    assert [entry["pause"] for entry in logs][:2] == [pytest.approx(0.5, rel=0.31)] * 2
     assert server.listed == 2, "a 500 is followed by a list, a silence is not"
 
 
@@ -241,6 +245,46 @@ async def test_a_watch_that_is_distrusted_begins_anew_with_a_list():
         task.cancel()
         await asyncio.wait([task])
     assert server.listed == 2, "the second watch is trusted"
+
+
+async def test_a_kind_is_watched_in_the_version_that_is_served_as_soon_as_one_is(monkeypatch):
+    monkeypatch.setattr(cluster_module, "NOT_SERVED_SECONDS", 0)
+    pauses, paths = Pauses(), []
+    server, served = ScriptedServer(("a",), watches=[]), False
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        paths.append(request.path)
+        if request.path == "/apis/policy/v1beta1" and served:
+            return web.json_response({"resources": [{"kind": "PodDisruptionBudget"}]})
+        if request.path in ("/apis/policy/v1", "/apis/policy/v1beta1"):
+            return web.json_response({"message": "not here"}, status=404)
+        return await server.answer(request)
+
+    async with (
+        cluster_of(handler) as cluster,
+        listening(cluster, pauses.sleep, kind="PodDisruptionBudget") as heard,
+    ):
+        with capture_logs() as logs:
+            await until(lambda: len(pauses.made) >= 2, "two attempts")
+            assert not logs, "that a cluster has no such kind is no trouble"
+            served = True
+            await until(lambda: server.watched == 1, "the watch")
+    assert heard == [("v", "a")]
+    assert set(paths) - {"/apis/policy/v1", "/apis/policy/v1beta1"} == {
+        "/apis/policy/v1beta1/poddisruptionbudgets"
+    }
+
+
+async def test_a_kind_that_no_cluster_serves_has_been_listed_all_the_same():
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"message": "not here"}, status=404)
+
+    pauses, view = Pauses(), View("PodDisruptionBudget", None, lambda key: None)
+    async with cluster_of(handler) as cluster:
+        task = asyncio.create_task(Informer(cluster, view, pauses.sleep).run())
+        await until(lambda: view.listed, "a list of nothing")
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def test_an_answer_that_is_nonsense_does_not_end_the_informer():

@@ -99,7 +99,7 @@ def test_when_one_task_fails_the_process_ends_with_status_1_and_says_why(
             }
         )
     )
-    settings = {"SERVER_IMAGE": "i", "HEALTH_PORT": "0"}
+    settings = {"SERVER_IMAGE": "i", "HEALTH_PORT": "0", "LEASE_SECONDS": "0"}
     for name, value in settings.items():
         monkeypatch.setenv(f"CV_FACTORY_{name}", value)
     # The client reads KUBECONFIG when it is imported.
@@ -202,6 +202,7 @@ def started(
         "KUBECONFIG": str(control_plane.kubeconfig),
         "CV_FACTORY_SERVER_IMAGE": "example/server:1",
         "CV_FACTORY_HEALTH_PORT": str(port),
+        "CV_FACTORY_LEASE_SECONDS": "0",
         **environment,
     }
     with log.open("wb") as file:

@@ -77,16 +77,32 @@ def test_what_sweeps_find_is_there_from_the_beginning_and_counts(clock: Clock):
     assert value(metrics, "watch_missed_total", kind="Pod") == 2
 
 
-def test_passes_restarts_and_the_lead_are_counted():
+def test_passes_and_restarts_are_counted():
     metrics = Metrics("1")
     metrics.reconciled("changed", 0.02)
     metrics.kopf_restarted()
-    assert value(metrics, "leader") == 0
-    metrics.leads(True)
-    assert value(metrics, "leader") == 1
     assert value(metrics, "kopf_restarts_total") == 1
     assert value(metrics, "reconcile_duration_seconds_count", outcome="changed") == 1
     assert value(metrics, "reconcile_duration_seconds_sum", outcome="changed") == 0.02
+
+
+def test_who_leads_is_asked_when_the_metrics_are_read():
+    metrics, leads = Metrics("1"), [False]
+    assert value(metrics, "leader") == 0
+    metrics.follow_lead(lambda: leads[0])
+    assert value(metrics, "leader") == 0
+    leads[0] = True
+    assert value(metrics, "leader") == 1
+
+
+def test_what_is_watched_no_more_has_no_age(clock: Clock):
+    metrics = Metrics("1")
+    metrics.follow_views([View("Pod", None, lambda _: None, clock)])
+    metrics.forget_views()
+    assert value(metrics, "watch_age_seconds", kind="Pod") is None
+    assert value(metrics, "watched_objects", kind="Pod") is None
+    metrics.follow_views([View("Pod", None, lambda _: None, clock)])
+    assert value(metrics, "watch_age_seconds", kind="Pod") == 0
 
 
 def test_the_queue_is_read_when_the_metrics_are():

@@ -17,17 +17,19 @@ import pytest
 from aiohttp import web
 
 from model_operator import api, naming, reasons
+from model_operator.clients.children import ChildReader
 from model_operator.clients.cluster import path
 from model_operator.clients.measuring import Measurer
 from model_operator.clients.pods import DirectPodReader
 from model_operator.clients.prometheus import Prometheus
 from model_operator.decide import decide
 from model_operator.errors import ResolutionDelayed
-from model_operator.observe import observe
+from model_operator.observe import Sources, observe
 from model_operator.observed import Observed
 from model_operator.revisions import ResolvedModel
 from tests.operator.builders import ModelDeploymentBuilder, digest_of, make_model_deployment
 from tests.operator.loopback import Handler, cluster_of
+from tests.operator.reconciling import follows_nothing
 from tests.operator.stories import until
 from tests.operator.world import DEFAULTS, World
 
@@ -36,7 +38,7 @@ Key = tuple[str, str]
 
 KINDS = (
     *("Deployment", "ControllerRevision", "Pod", "Service", "ConfigMap"),
-    *("PodDisruptionBudget", "HTTPRoute"),
+    *("PodDisruptionBudget", "HTTPRoute", "Job"),
 )
 ROUTER = {"provider": "Router"}
 GATEWAY = {"provider": "GatewayAPI", "gateway": {"parentRefs": [{"name": "public"}]}}
@@ -108,16 +110,16 @@ async def seen(world: World, *foreign: Body, registry_is_down: bool = False) -> 
     ):
         reader = DirectPodReader()
         stack.push_async_callback(reader.close)
-        found = await observe(
-            cluster,
-            Registry(down=registry_is_down),
-            Measurer(reader, Prometheus(None)),
-            reader,
-            DEFAULTS,
-            "vision",
-            "cats-dogs",
-            world.now,
+        sources = Sources(
+            cluster=cluster,
+            children=ChildReader(cluster),
+            registry=Registry(down=registry_is_down),
+            following=follows_nothing(),
+            measurer=Measurer(reader, Prometheus(None)),
+            pods=reader,
+            defaults=DEFAULTS,
         )
+        found = await observe(sources, "vision", "cats-dogs", world.now)
     assert found is not None
     return found
 
@@ -177,7 +179,16 @@ def called(kind: str, suffix: str) -> Callable[[World], Key]:
     return lambda world: (kind, f"cats-dogs-{suffix}")
 
 
+def revision_budget(version: str) -> Callable[[World], Key]:
+    return lambda world: (
+        "PodDisruptionBudget",
+        naming.revision_child("cats-dogs", world.version_revision(version)),
+    )
+
+
 TAKEN = [
+    pytest.param(routed, revision_budget("2"), id="the serving revision's budget"),
+    pytest.param(previewed, revision_budget("1"), id="the budget without a router"),
     pytest.param(routed, called("ConfigMap", "router"), id="the router's ConfigMap"),
     pytest.param(routed, called("Deployment", "router"), id="the router's Deployment"),
     pytest.param(routed, called("PodDisruptionBudget", "router"), id="the router's budget"),
@@ -275,6 +286,7 @@ async def test_the_service_of_a_running_revision_is_asked_for_before_a_provider_
         (mirrored, called("Service", "preview")),
         (previewed, revision_service("1")),
         (previewed, called("Deployment", "router")),
+        (routed, revision_budget("1")),
     ],
 )
 async def test_a_name_that_nothing_is_written_under_may_be_anybodys(

@@ -8,15 +8,18 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from model_operator.clients.children import ChildReader
 from model_operator.clients.measuring import Measurer
 from model_operator.clients.pods import DirectPodReader
 from model_operator.clients.prometheus import Prometheus
 from model_operator.clients.registry import MlflowRegistry
-from model_operator.observe import observe
+from model_operator.clients.view import View
+from model_operator.observe import Sources, observe
 from model_operator.observed import Defaults
 from model_operator.settings import Settings
 from tests.operator.builders import make_model_deployment
 from tests.operator.loopback import cluster_of
+from tests.operator.reconciling import follows_nothing
 
 
 async def test_what_went_with_its_resource_is_not_taken_for_lost():
@@ -41,7 +44,46 @@ async def test_what_went_with_its_resource_is_not_taken_for_lost():
         reader = DirectPodReader()
         stack.push_async_callback(reader.close)
         measurer = Measurer(reader, Prometheus(None))
-        found = await observe(
-            cluster, registry, measurer, reader, defaults, "vision", "cats-dogs", now
+        sources = Sources(
+            cluster, ChildReader(cluster), registry, follows_nothing(), measurer, reader, defaults
         )
+        found = await observe(sources, "vision", "cats-dogs", now)
         assert found is None
+
+
+async def test_a_pass_asks_for_the_children_that_the_views_know_and_lists_only_pods():
+    asked: list[str] = []
+    held = {
+        "Deployment": "deployments/cats-dogs-1111111111",
+        "ControllerRevision": "controllerrevisions/cats-dogs-1111111111",
+        "Service": "services/cats-dogs",
+        "ConfigMap": None,
+    }
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        asked.append(request.path.split("/vision/")[-1])
+        empty = {"apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}
+        found = empty if request.path.endswith("/pods") else {"code": 404, "message": "not found"}
+        return web.Response(body=json.dumps(found), status=200 if found is empty else 404)
+
+    async with cluster_of(answer) as cluster, contextlib.AsyncExitStack() as stack:
+        views = [View(kind, None, lambda key: None) for kind in held]
+        for view in views:
+            view.replace({})
+            if name := held[view.kind]:
+                view.wrote(("vision", "cats-dogs"), name.partition("/")[2])
+        pods = DirectPodReader()
+        stack.push_async_callback(pods.close)
+        sources = Sources(
+            cluster=cluster,
+            children=ChildReader(cluster, views),
+            registry=MlflowRegistry(Settings(server_image="example/server:1")),
+            following=follows_nothing(),
+            measurer=Measurer(pods, Prometheus(None)),
+            pods=pods,
+            defaults=Defaults(server_image="example/server:1", tracking_uri=None),
+        )
+        assert await observe(sources, "vision", "cats-dogs", datetime.now(UTC)) is None
+    named = [name for name in held.values() if name]
+    others = ["endpoints/cats-dogs", "services/cats-dogs", "pods", "modeldeployments/cats-dogs"]
+    assert sorted(path for path in asked if not path.startswith("/apis")) == sorted(named + others)

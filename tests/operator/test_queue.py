@@ -220,3 +220,16 @@ def test_a_pause_is_at_least_what_the_other_side_asked_for():
         assert queue.add_with_back_off("a", at_least=1) == 2
 
     run(scenario())
+
+
+def test_a_closed_queue_keeps_no_appointment():
+    async def scenario():
+        queue = exact_queue()
+        queue.add("a")
+        queue.add_after("b", 5)
+        queue.close()
+        assert (len(queue), queue.oldest_wait()) == (0, 0)
+        assert await next_key(queue, within=0.001) == ("a", 0), "nobody asks for it any more"
+        assert await next_key(queue, within=1000) is None
+
+    run(scenario())

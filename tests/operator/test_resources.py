@@ -98,6 +98,50 @@ def test_the_operators_own_credentials_are_handed_to_nobody():
     }
 
 
+def test_the_registry_that_a_source_names_is_asked_by_the_pods_and_may_lead_nowhere_else():
+    named = make_model_deployment().model(registry="http://mlflow.ml:5000")
+    values = values_of(containers(template(named))["fetch"])
+    assert values["MLFLOW_TRACKING_URI"] == "http://mlflow.ml:5000"
+    assert values["MLFLOW_ALLOW_HTTP_REDIRECTS"] == "false"
+    own = make_model_deployment().model(registry=f"{DEFAULTS.tracking_uri}/")
+    assert "MLFLOW_ALLOW_HTTP_REDIRECTS" not in values_of(containers(template(own))["fetch"])
+
+
+PIN = digest_of(5)
+
+
+def pinned(uri: str, **fields: Any) -> dict[str, Any]:
+    return template(make_model_deployment().spec(model={"uri": uri, "sha256": PIN, **fields}))
+
+
+def test_a_claim_is_mounted_read_only_and_in_the_fetching_container_alone():
+    pod = pinned("pvc://models/cats-dogs/3")
+    (volume,) = (v for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v)
+    assert volume["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
+    found = containers(pod)
+    (mount,) = (m for m in found["fetch"]["volumeMounts"] if m["name"] == volume["name"])
+    assert mount["readOnly"] is True
+    assert mount["mountPath"] == f"{values_of(found['fetch'])['PVC_ROOT']}/models"
+    assert volume["name"] not in json.dumps(found["server"])
+    assert volume["name"] in api.RESERVED_VOLUMES
+
+
+@pytest.mark.parametrize("uri", ["s3://models/cats-dogs/3/", "https://example.com/cats.tgz"])
+def test_a_source_outside_mlflow_is_fetched_without_a_registry_and_with_its_own_secret(uri):
+    found = containers(pinned(uri, credentialsSecretRef={"name": "store"}))
+    assert "MLFLOW_TRACKING_URI" not in values_of(found["fetch"])
+    assert found["fetch"]["envFrom"] == [{"secretRef": {"name": "store"}}]
+    assert "store" not in json.dumps(found["server"])
+    command = found["fetch"]["command"]
+    assert command[command.index("--uri") + 1] == uri
+    assert command[command.index("--sha256") + 1] == PIN
+
+
+def test_a_server_of_a_source_without_a_number_is_told_the_beginning_of_the_digest():
+    found = containers(pinned("s3://models/cats-dogs/3/"))
+    assert values_of(found["server"])["MODEL_VERSION"] == PIN[:12]
+
+
 def test_both_containers_are_told_the_same_digest_as_was_resolved():
     found = containers(template(make_model_deployment().version(2)))
     assert values_of(found["server"])["MODEL_SHA256"] == digest_of(2)
@@ -170,7 +214,7 @@ def names_and_values(value: Any) -> Iterator[str]:
 
 def test_with_the_longest_name_every_name_and_label_fits_in_63_characters():
     found = children(make_model_deployment(LONGEST_NAME))
-    assert set(found) == {"ControllerRevision", "Deployment", "Service"}
+    assert set(found) == {"ControllerRevision", "Deployment", "PodDisruptionBudget", "Service"}
     texts = [text for body in found.values() for text in names_and_values(body)]
     assert max(map(len, texts)) == api.NAME_MAX_LENGTH + 11
     assert max(map(len, texts)) <= 63
@@ -179,7 +223,7 @@ def test_with_the_longest_name_every_name_and_label_fits_in_63_characters():
 def test_nothing_of_the_resources_own_labels_and_annotations_is_copied_to_a_child():
     marked = {"argocd.argoproj.io/instance": "marker"}
     found = children(make_model_deployment(), labels=marked, annotations=marked)
-    assert set(found) == {"ControllerRevision", "Deployment", "Service"}
+    assert set(found) == {"ControllerRevision", "Deployment", "PodDisruptionBudget", "Service"}
     for kind, body in found.items():
         assert "marker" not in json.dumps(body), kind
 

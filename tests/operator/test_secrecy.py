@@ -14,9 +14,12 @@ from kubernetes.aio import client
 
 from model_operator.api import ModelSource
 from model_operator.clients.cluster import Cluster
+from model_operator.clients.mlflow import MlflowClient, headers_of
 from model_operator.clients.registry import MlflowRegistry
-from model_operator.errors import ApiUnreachable, ResolutionDelayed
+from model_operator.clients.tracker import MlflowTracker
+from model_operator.errors import ApiUnreachable, MlflowError, ResolutionDelayed
 from model_operator.settings import Settings
+from tests.operator.rollout_records import record
 
 TOKEN = "t0k3n-t0k3n"
 PASSWORD = "hunter2-hunter2"
@@ -102,4 +105,17 @@ async def test_the_registrys_nonsense_does_not_bring_the_login_to_light(
         registry = MlflowRegistry(Settings(server_image="i", tracking_uri=url, **login))
         with pytest.raises(ResolutionDelayed) as raised:
             await registry.resolve(ModelSource(uri="models:/cats-dogs/1"))
+    assert not any(secret in everything_said_by(raised.value) for secret in SECRETS)
+
+
+@pytest.mark.parametrize("login", LOGINS, ids=["token", "password"])
+@pytest.mark.parametrize("answer", NONSENSE, ids=lambda answer: answer[:20])
+async def test_nonsense_that_answers_a_record_does_not_bring_the_login_to_light(
+    answer: bytes, login: dict[str, str]
+):
+    async with answering(answer) as url:
+        headers = headers_of(Settings(server_image="i", tracking_uri=url, **login))
+        tracker = MlflowTracker(MlflowClient(url, headers), "prod", "rollouts")
+        with pytest.raises(MlflowError) as raised:
+            await tracker.record(record())
     assert not any(secret in everything_said_by(raised.value) for secret in SECRETS)

@@ -24,8 +24,23 @@ IMAGE = {"CV_FACTORY_SERVER_IMAGE": "example/server:1"}
         ("CV_FACTORY_HEALTH_PORT", "65536"),
         ("CV_FACTORY_HEALTH_PORT", "-1"),
         ("CV_FACTORY_POD_ACCESS", "tunnel"),
+        ("CV_FACTORY_LEASE_SECONDS", "2"),
+        ("CV_FACTORY_LEASE_SECONDS", "-1"),
+        ("CV_FACTORY_LEASE_SECONDS", "15s"),
+        ("CV_FACTORY_LEASE_NAMESPACE", "Not A Name"),
+        ("CV_FACTORY_LEASE_NAME", "not_a_name"),
+        ("CV_FACTORY_POD_NAME", "not_a_name"),
+        ("CV_FACTORY_TRACK_ROLLOUTS", "perhaps"),
+        ("CV_FACTORY_CLUSTER_NAME", "Prod"),
+        ("CV_FACTORY_CLUSTER_NAME", "prod/1"),
+        ("CV_FACTORY_ROLLOUTS_EXPERIMENT", "x" * 501),
         ("CV_FACTORY_PROMETHEUS_URL", "prometheus:9090"),
         ("CV_FACTORY_PROMETHEUS_URL", "http://user:secret@prometheus:9090"),
+        ("CV_FACTORY_ALLOWED_SCHEMES", "models,ftp"),
+        ("CV_FACTORY_ALLOWED_SCHEMES", "https://"),
+        ("CV_FACTORY_ALLOWED_HOSTS", "example.com,https://example.com"),
+        ("CV_FACTORY_ALLOWED_HOSTS", "example.com:443"),
+        ("CV_FACTORY_ALLOWED_HOSTS", "*"),
         ("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
         ("MLFLOW_TRACKING_URI", "mlflow:5000"),
         ("MLFLOW_TRACKING_URI", "http://"),
@@ -68,16 +83,51 @@ def test_values_are_read_by_their_names():
     assert (settings.tracking_username, settings.tracking_password) == ("operator", "hunter2")
 
 
+@pytest.mark.parametrize("seconds", [0, 3, 15])
+def test_a_lease_is_none_or_long_enough_to_be_renewed(seconds: int):
+    environment = {**IMAGE, "CV_FACTORY_LEASE_SECONDS": str(seconds)}
+    assert Settings.from_environment(environment).lease_seconds == seconds
+
+
 @pytest.mark.parametrize("level", ["debug", "DEBUG", "Debug"])
 def test_the_log_level_is_written_in_either_case(level: str):
     settings = Settings.from_environment({**IMAGE, "CV_FACTORY_LOG_LEVEL": level})
     assert settings.log_level == "debug"
 
 
+@pytest.mark.parametrize(
+    ("environment", "tracks"),
+    [
+        ({}, False),
+        ({"MLFLOW_TRACKING_URI": "http://mlflow:5000"}, True),
+        (
+            {"MLFLOW_TRACKING_URI": "http://mlflow:5000", "CV_FACTORY_TRACK_ROLLOUTS": "false"},
+            False,
+        ),
+        ({"CV_FACTORY_TRACK_ROLLOUTS": "true"}, False),
+    ],
+)
+def test_rollouts_are_tracked_where_there_is_a_server_and_nobody_says_no(environment, tracks):
+    assert Settings.from_environment(IMAGE | environment).tracks_rollouts is tracks
+
+
 def test_namespaces_are_separated_by_commas_and_none_means_all():
     assert Settings.from_environment(IMAGE).namespaces == ()
     environment = {**IMAGE, "CV_FACTORY_NAMESPACES": "vision, audio,,vision"}
     assert Settings.from_environment(environment).namespaces == ("audio", "vision")
+
+
+def test_what_is_allowed_is_separated_by_commas_and_without_it_the_own_registry_and_claims_are():
+    settings = Settings.from_environment(IMAGE)
+    assert settings.allowed_schemes == ("models", "runs", "pvc")
+    assert settings.allowed_hosts == ()
+    environment = {
+        "CV_FACTORY_ALLOWED_SCHEMES": "HTTPS, models,",
+        "CV_FACTORY_ALLOWED_HOSTS": "Models.Example.com, *.example.org,[::0001],*.example.org",
+    }
+    settings = Settings.from_environment(IMAGE | environment)
+    assert settings.allowed_schemes == ("models", "https")
+    assert settings.allowed_hosts == ("*.example.org", "::1", "models.example.com")
 
 
 def test_passwords_and_tokens_are_not_shown():

@@ -174,7 +174,7 @@ async def test_a_watch_that_is_deaf_is_reported_counted_and_started_again(monkey
 
 
 async def test_a_sweep_that_costs_much_is_followed_by_a_pause_in_proportion(monkeypatch):
-    """A twentieth of a core: two seconds of work, forty of rest."""
+    """Half a percent of a core: two seconds of work, four hundred of rest."""
     pauses: list[float] = []
     ended = asyncio.Event()
 
@@ -195,4 +195,4 @@ async def test_a_sweep_that_costs_much_is_followed_by_a_pause_in_proportion(monk
         task = asyncio.create_task(sweep.run())
         await ended.wait()
         task.cancel()
-    assert pauses == [20, 40]
+    assert pauses == [20, 400]

@@ -45,16 +45,9 @@ def test_what_else_is_wrong_is_counted():
     assert sentence
     assert sentence.startswith("spec.replicas: ")
     assert sentence.endswith(" (and 2 more)")
-    several = validation.refusal(model("runs:/a/b", registry="mlflow"))
+    several = validation.refusal(model("s3://b/k/", registry="mlflow", requiredTags={"a": "b"}))
     assert several
     assert several.endswith(" (and 2 more)")
-
-
-def test_what_this_release_does_not_do_is_told_before_details_of_it():
-    spec = model("models:/cats-dogs/1", requiredTags={"a": "b"}, registry="ftp://mlflow")["spec"]
-    assert refusal(**spec) == (
-        "spec.model: requiredTags is not supported by this release: leave it out (and 2 more)"
-    )
 
 
 @pytest.mark.parametrize("uri", ["ftp://m", "models:/cats-dogs", "cats", "", "models:/a/01"])

@@ -37,7 +37,8 @@ def view(heard: list[Key], clock: Clock) -> View:
 
 def pod(uid: str, version: str, owner: str = "cats") -> dict[str, Any]:
     labels = {naming.OWNER_LABEL: owner}
-    return {"uid": uid, "namespace": "vision", "labels": labels, "resourceVersion": version}
+    named = {"name": f"name-{uid}", "namespace": "vision"}
+    return {"uid": uid, **named, "labels": labels, "resourceVersion": version}
 
 
 def listed(*objects: dict[str, Any]) -> dict[str, Known]:
@@ -186,4 +187,15 @@ def test_a_sweep_that_finds_something_is_no_sign_of_life(view: View, clock: Cloc
 
 def test_a_model_deployment_is_its_own_owner():
     metadata = {"uid": "u", "namespace": "vision", "name": "cats", "resourceVersion": "7"}
-    assert known(api.KIND, metadata) == Known(CATS, "7")
+    assert known(api.KIND, metadata) == Known(CATS, "7", "cats")
+
+
+def test_what_exists_at_the_first_list_is_greeted_and_what_changes_later_is_news():
+    greeted: list[Key] = []
+    heard: list[Key] = []
+    view = View("Pod", None, heard.append, greet=greeted.append)
+    view.replace(listed(pod("a", "1")))
+    assert (greeted, heard) == ([CATS], [])
+    view.tell("MODIFIED", pod("a", "2"))
+    view.replace(listed(pod("a", "3"), pod("b", "1", "dogs")))
+    assert (greeted, sorted(heard)) == ([CATS], [CATS, CATS, DOGS])

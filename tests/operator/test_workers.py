@@ -7,8 +7,9 @@ import itertools
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
-from model_operator.errors import ApiError, ApiUnreachable, Conflict
+from model_operator.errors import ApiError, ApiUnreachable, Conflict, NotLeading
 from model_operator.plan import Plan
 from model_operator.runtime.queue import WorkQueue
 from model_operator.runtime.workers import work
@@ -58,7 +59,7 @@ def times_of_passes(
     async def scenario() -> list[float]:
         queue: WorkQueue[tuple[str, str]] = WorkQueue(jitter=lambda: 1.0)
         reconciler = ScriptedReconciler(*outcomes)
-        worker = asyncio.create_task(work(queue, reconciler, RESYNC_SECONDS, observer))
+        worker = asyncio.create_task(work(queue, reconciler, lambda: RESYNC_SECONDS, observer))
         queue.add(KEY)
         await reconciler.ended.wait()
         await asyncio.sleep(and_none_within)
@@ -114,6 +115,14 @@ def test_a_pass_that_went_well_makes_the_next_pause_the_first_again():
     failure = RuntimeError("a bug")
     soon = Plan(requeue_after=timedelta(seconds=10))
     assert times_of_passes(failure, failure, soon, failure, WELL) == [0, 1, 3, 13, 14]
+
+
+def test_a_pass_that_lost_the_lead_ends_without_a_word_and_is_not_made_again():
+    observer = Outcomes()
+    with capture_logs() as logs:
+        lost = NotLeading("PATCH /x is not sent: this process has lost the lead")
+        passes = times_of_passes(lost, and_none_within=10 * RESYNC_SECONDS, observer=observer)
+    assert (passes, observer.heard, logs) == ([0], ["deposed"], [])
 
 
 def test_each_pass_is_counted_by_how_it_ended():

@@ -126,6 +126,7 @@ class World(WorldServer):
         revision only `at_most` are ready, where that is given.
         """
         before = copied(self.pods)
+        resolved = self.resolver.play(self.others, self.now)
         routed = self.router.play(self._of_router("Deployment"), self._of_router("ConfigMap"))
         for name, deployment in self.deployments.items():
             labels = deployment["spec"]["template"]["metadata"]["labels"]
@@ -149,4 +150,4 @@ class World(WorldServer):
                 self.pods[pod_name] = played
             ready = sum(is_ready(pod) for pod in self.pods_of(revision))
             deployment["status"] = {"availableReplicas": ready} if ready else {}
-        return routed or before != self.pods
+        return routed or resolved or before != self.pods

@@ -13,7 +13,7 @@ from model_operator.traffic.service import ROUTE_ANNOTATION
 from tests.operator.world_router import document, route_of
 from tests.operator.world_state import WorldState
 
-BESIDE = ("Service", "ConfigMap", "PodDisruptionBudget", autoscaling.KIND)
+BESIDE = ("Service", "ConfigMap", "PodDisruptionBudget", autoscaling.KIND, "Job")
 """Kinds of which there may be more than the operator's revisions have."""
 
 
@@ -51,16 +51,9 @@ class WorldServer(WorldState):
         if kind == "Service" and name == self.resource["metadata"]["name"]:
             self._check_switch(body)
             self.service = body
+            self._check_budgets()
         elif kind in BESIDE or name == self.router.name:
-            if kind == "Service":
-                body["spec"]["clusterIP"] = (
-                    (before or {})
-                    .get("spec", {})
-                    .get("clusterIP", f"10.96.{self._serial // 250}.{self._serial % 250 + 1}")
-                )
-            if kind == "ConfigMap" and name == self.router.name and self.routed():
-                self._check_route(route_of(document(body)))
-            self.others[kind, name] = body
+            self._apply_beside(body, before)
         elif kind == "ControllerRevision":
             self.histories[name] = body
         else:
@@ -68,6 +61,22 @@ class WorldServer(WorldState):
             body["spec"]["replicas"] = live["spec"].get("replicas", 1)
             body["status"] = live.get("status", {})
             self.deployments[name] = body
+
+    def _apply_beside(self, body: dict[str, Any], before: dict[str, Any] | None) -> None:
+        """What is of no revision, or of a provider."""
+        kind, name = body["kind"], body["metadata"]["name"]
+        if kind == "Service":
+            usual = f"10.96.{self._serial // 250}.{self._serial % 250 + 1}"
+            body["spec"]["clusterIP"] = (before or {}).get("spec", {}).get("clusterIP", usual)
+        if kind == "ConfigMap" and name == self.router.name and self.routed():
+            self._check_route(route_of(document(body)))
+        if kind == "Job" and before:
+            raise InvariantBroken(f"Job {name} is changed: its pods are what it was made with")
+        self.others[kind, name] = body
+        if kind == "PodDisruptionBudget":
+            self._check_no_overlap()
+        elif (kind, name) == ("ConfigMap", self.router.name):
+            self._check_budgets()
 
     def _live(self, kind: str, name: str) -> dict[str, Any] | None:
         if kind == "Service" and name == self.resource["metadata"]["name"]:
@@ -161,6 +170,24 @@ class WorldServer(WorldState):
         if behind := [held for held in self.router.held() if held != route]:
             raise InvariantBroken(f"router pods that get requests hold {behind}, not {route}")
         self._check_route(route)
+
+    def _check_budgets(self) -> None:
+        """Every revision that gets requests on two pods or more has a budget."""
+        budgets = self.budgets()
+        route = self.route()
+        for revision, weight in route.weights.items() if route else ():
+            name = f"{self.resource['metadata']['name']}-{revision}"
+            asked = self.deployments.get(name, {"spec": {}})["spec"].get("replicas", 0)
+            if weight and asked > 1 and name not in budgets:
+                raise InvariantBroken(f"{revision} gets {weight}% on {asked} pods without a budget")
+
+    def _check_no_overlap(self) -> None:
+        """No pod is under two budgets: the eviction API would refuse to evict it."""
+        for pod in [*self.pods.values(), *self.router.pods.values()]:
+            labels = pod["metadata"]["labels"].items()
+            over = [name for name, selector in self.budgets().items() if selector.items() <= labels]
+            if len(over) > 1:
+                raise InvariantBroken(f"a pod is under the budgets {over}")
 
     def _check_unused(self, delete: Delete) -> None:
         """What requests are sent by or to stays."""

@@ -8,17 +8,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from model_operator import actions, autoscaling, naming, observe
+from model_operator import actions, autoscaling, naming, observe, resolving, sources
 from model_operator.api import ModelSource
+from model_operator.clients.registry import unregistered
 from model_operator.diagnosis import is_ready
 from model_operator.errors import ResolutionError
 from model_operator.measurement import Measurement
-from model_operator.observed import Defaults, Observed, Resolution, Resource
-from model_operator.revisions import ResolvedModel
+from model_operator.observed import Defaults, Observed, Resolution, Resource, Unverified
+from model_operator.revisions import ResolvedModel, Undigested
 from model_operator.rollout import comparison
 from model_operator.route import Route
 from model_operator.traffic.service import SERVICE
 from tests.operator.builders import ModelDeploymentBuilder, digest_of
+from tests.operator.world_resolver import WorldResolver
 from tests.operator.world_router import WorldRouter, document, route_of
 
 DEFAULTS = Defaults(
@@ -46,11 +48,16 @@ class WorldState:
         self.others: dict[tuple[str, str], dict[str, Any]] = {}
         """By kind and name: what else the operator has written."""
         self.router = WorldRouter(self.resource["metadata"]["name"])
+        self.resolver = WorldResolver()
         self.pods: dict[str, dict[str, Any]] = {}
         self.foreign: list[dict[str, Any]] = []
         self.resolution_error: ResolutionError | None = None
         self.registered_digest: str | None = None
         """What the registry says now, whatever the version; None: a digest for each version."""
+        self.champion = 1
+        """The version that the alias champion names."""
+        self.unregistered_digests: set[str] = set()
+        """Versions without a digest in the registry."""
         self.container: Callable[[str], dict[str, Any] | None] = lambda revision: None
         self.refuse: Callable[[dict[str, Any]], bool] = lambda body: False
         """Children that the API server does not accept."""
@@ -66,7 +73,7 @@ class WorldState:
 
     def observed(self) -> Observed:
         resource = observe.read_resource(copied(self.resource))
-        resolution: Resolution | ResolutionError | None = None
+        resolution: Resolution | Unverified | ResolutionError | None = None
         if resource.spec is not None and not resource.invalid:
             resolution = self._resolution(resource)
         ready = [pod["metadata"] for pod in self.serving_pods() if is_ready(pod)]
@@ -85,7 +92,9 @@ class WorldState:
                     *self.foreign,
                 ]
             ),
-            pods=copied([*self.pods.values(), *self.router.pods.values()]),
+            pods=copied(
+                [*self.pods.values(), *self.router.pods.values(), *self.resolver.pods.values()]
+            ),
             router_answers=self.router.answers(),
             served={"PodDisruptionBudget": "v1", autoscaling.KIND: "v2"},
             endpoints={"subsets": [{"addresses": addresses}]} if self.service else None,
@@ -99,22 +108,26 @@ class WorldState:
         compared = comparison.compared(resource.spec, resource.status)
         return replace(self.measurement, until=self.now) if compared else None
 
-    def _resolution(self, resource: Resource) -> Resolution | ResolutionError:
-        """As `observe.resolve` does it, with a registry that knows every version."""
+    def _resolution(self, resource: Resource) -> Resolution | Unverified | ResolutionError:
+        """As `resolving.resolve` does it, with a registry that knows every version."""
         assert resource.spec is not None
         requested = resource.spec.model
-        known = observe.known_model(resource, requested, self.histories.values())
-        if known and not actions.wants_resolving(resource.body, resource.status):
+        known = resolving.known_model(resource, requested, self.histories.values())
+        asked = actions.wants_resolving(resource.body, resource.status)
+        if known and not asked and not resolving.follows(requested):
             return known
-        if self.resolution_error:
-            return replace(known, refused=self.resolution_error) if known else self.resolution_error
-        return self._resolved(requested)
+        found = self.resolution_error or self._resolved(requested)
+        return resolving.answer(requested, known, asked, found)
 
-    def _resolved(self, source: ModelSource) -> Resolution:
-        aliased = source.uri.replace("@champion", "/1")
+    def _resolved(self, source: ModelSource) -> ResolvedModel | Undigested:
+        if not sources.is_registered(source.uri):
+            return unregistered(source)
+        aliased = source.uri.replace("@champion", f"/{self.champion}")
         version = aliased.rsplit("/", 1)[1]
+        if version in self.unregistered_digests and not source.sha256:
+            return Undigested(aliased, version)
         digest = source.sha256 or self.registered_digest or digest_of(version)
-        return Resolution(source, ResolvedModel(aliased, version, digest))
+        return ResolvedModel(aliased, version, digest)
 
     # --- questions -------------------------------------------------------------------------------
 
@@ -194,9 +207,21 @@ class WorldState:
         selector = self.service["spec"]["selector"] if self.service else {"no": "endpoint"}
         return [
             pod
-            for pod in [*self.pods.values(), *self.router.pods.values()]
+            for pod in [
+                *self.pods.values(),
+                *self.router.pods.values(),
+                *self.resolver.pods.values(),
+            ]
             if selector.items() <= pod["metadata"]["labels"].items()
         ]
+
+    def budgets(self) -> dict[str, dict[str, str]]:
+        """What each PodDisruptionBudget selects, by its name."""
+        return {
+            name: body["spec"]["selector"]["matchLabels"]
+            for (kind, name), body in self.others.items()
+            if kind == "PodDisruptionBudget"
+        }
 
     def _autoscaler(self) -> dict[str, Any] | None:
         return self.others.get((autoscaling.KIND, self.resource["metadata"]["name"]))

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-import structlog
 
 from model_server.app import create_app
 from model_server.lifecycle import Lifecycle
@@ -17,24 +16,12 @@ from model_server.loading import load_model
 from model_server.metrics import Metrics
 from model_server.settings import Settings
 from model_server.workers import Workers
+from tests.own_logging import own_logging  # noqa: F401 - a fixture
 from tests.server.artifacts import make_artifact
 from tests.server.fetching import Fetching
 from tests.server.processes import ServerProcess
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # before any test imports mlflow
-
-
-@pytest.fixture(autouse=True)
-def own_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test configures ends with it: a logger that is cached would keep it for good."""
-    configure = structlog.configure
-
-    def uncached(**settings: Any) -> None:
-        configure(**{**settings, "cache_logger_on_first_use": False})
-
-    monkeypatch.setattr(structlog, "configure", uncached)
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

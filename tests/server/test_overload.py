@@ -104,6 +104,19 @@ async def test_a_caller_that_stops_waiting_gives_its_place_in_the_queue_back():
     workers.close()
 
 
+async def test_copies_that_wait_take_no_client_s_place_in_the_queue():
+    workers = Workers(queue_size=0, threads=1)
+    gate = threading.Event()
+    copy = workers.run(gate.wait, copied=True)
+    with pytest.raises(Overloaded):
+        await workers.run(gate.wait, copied=True)
+    assert workers.pending == 0
+    assert await workers.run(lambda: "answered") == "answered"
+    gate.set()
+    assert await copy
+    workers.close()
+
+
 def test_a_job_run_in_each_thread_runs_once_in_each():
     workers = Workers(queue_size=0, threads=4)
     assert len(set(workers.run_in_each(threading.get_ident))) == 4

@@ -123,6 +123,23 @@ def test_a_redirect_to_a_local_file_is_refused(server: FileServer, fetching: Fet
     assert "is redirected to file:///etc/hostname, which is not https" in fetching.message
 
 
+@pytest.mark.parametrize("allowed", ["127.0.0.1", "*.example.com, 127.0.0.1,"])
+def test_what_is_not_among_the_allowed_hosts_is_neither_fetched_nor_followed(
+    server: FileServer, artifact: Path, fetching: Fetching, allowed: str
+):
+    fetching.set(FETCH_ALLOWED_HOSTS=allowed)
+    server.routes["/here.tgz"] = redirect("/m.tgz")
+    server.routes["/m.tgz"] = body(tar_of(artifact))
+    server.routes["/away.tgz"] = redirect(f"http://localhost:{server.server_port}/m.tgz?key=secret")
+    assert fetching(f"http://localhost:{server.server_port}/m.tgz") == 2
+    assert server.seen == []
+    assert fetching(f"{server.url}/away.tgz") == 2
+    assert fetching.message.startswith(f"{server.url}/away.tgz is redirected, and the host of ")
+    assert "secret" not in fetching.message
+    assert len(server.seen) == 1
+    assert fetching(f"{server.url}/here.tgz", digest(artifact)) == 0
+
+
 def test_the_token_goes_to_the_host_of_the_uri_and_to_no_other(
     server: FileServer, artifact: Path, fetching: Fetching
 ):

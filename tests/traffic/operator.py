@@ -1,4 +1,4 @@
-"""The operator as the campaign treats it: killed, and given a pod of its own again."""
+"""The operator as the campaign treats it: its leader is killed, and somebody leads again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from dev.kube import Kube, wait_until
-from dev.stage import SYSTEM_NAMESPACE
+from dev.stage import SYSTEM_NAMESPACE, leader
 from tests.e2e.killing import kill_containers
 
 SELECTOR = "app.kubernetes.io/component=operator"
@@ -25,39 +25,55 @@ class Operator:
         self.outages: list[tuple[float, float]] = []
 
     def kill(self) -> None:
-        """SIGKILL to its process; returns when it is ready again."""
+        """SIGKILL to the process that leads; returns when another one does, and is ready.
+
+        That may be the same pod's: started anew in time, it takes its own Lease back.
+        """
         with self._lock:
-            before = self._pod()
+            wait_until(self._leads, "an operator leads", BACK_SECONDS)
+            before = leader(self._kube)
+            (pod,) = self._pods(_pod_of(before))
             down = time.time()
-            kill_containers(self._kube, before)
+            kill_containers(self._kube, pod)
             wait_until(
-                lambda: _restarts(self._pod()) != _restarts(before), "the operator was killed", 30
+                lambda: leader(self._kube) not in ("", before), "another one leads", BACK_SECONDS
             )
-            wait_until(lambda: _is_ready(self._pod()), "the operator is back", BACK_SECONDS)
-            if _restarts(self._pod())[1] >= MOST_RESTARTS:
-                self._replace()
+            wait_until(self._leads, "the one that leads is ready", BACK_SECONDS)
             self.outages.append((down, time.time()))
+            self._replace_if_worn(pod["metadata"]["name"])
 
-    def _replace(self) -> None:
-        name = self._pod()["metadata"]["name"]
-        self._kube.kubectl("delete", "pod", name, "-n", SYSTEM_NAMESPACE)
-        wait_until(
-            lambda: _is_ready(self._pod()) and self._pod()["metadata"]["name"] != name,
-            "another pod of the operator is ready",
-            BACK_SECONDS,
-        )
+    def _leads(self) -> bool:
+        """Whether somebody leads whose pod is ready."""
+        name = _pod_of(leader(self._kube))
+        return bool(name) and any(_is_ready(pod) for pod in self._pods(name))
 
-    def _pod(self) -> dict[str, Any]:
+    def _replace_if_worn(self, name: str) -> None:
+        """Ends a pod that was killed often, in order: its Lease, if it has it, is given back."""
+        if any(_restarts(pod) >= MOST_RESTARTS for pod in self._pods(name)):
+            self._kube.kubectl("delete", "pod", name, "-n", SYSTEM_NAMESPACE)
+            wait_until(
+                lambda: not self._pods(name) and all(_is_ready(pod) for pod in self._pods()),
+                "another pod of the operator is ready",
+                BACK_SECONDS,
+            )
+            wait_until(self._leads, "the one that leads is ready", BACK_SECONDS)
+
+    def _pods(self, name: str = "") -> list[dict[str, Any]]:
+        """Those that are not being deleted; with a name, only that one."""
         items: list[dict[str, Any]] = self._kube.get(
             "pods", "-n", SYSTEM_NAMESPACE, "-l", SELECTOR
         )["items"]
         living = [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
-        return living[0] if living else {"metadata": {"name": ""}, "status": {}}
+        return [pod for pod in living if name in ("", pod["metadata"]["name"])]
 
 
-def _restarts(pod: dict[str, Any]) -> tuple[str, int]:
+def _pod_of(identity: str) -> str:
+    return identity.rpartition("_")[0]
+
+
+def _restarts(pod: dict[str, Any]) -> int:
     statuses = pod["status"].get("containerStatuses", ())
-    return pod["metadata"]["name"], sum(status["restartCount"] for status in statuses)
+    return sum(status["restartCount"] for status in statuses)
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from model_operator.api.base import (
 from model_operator.api.durations import parse_duration
 from model_operator.api.model import ModelSource
 from model_operator.api.server import (
+    CLAIM_VOLUME,
     RESERVED_ENVIRONMENT,
     RESERVED_PATHS,
     RESERVED_VOLUMES,
@@ -36,7 +37,10 @@ from model_operator.api.status import (
     MetricStatus,
     ModelDeploymentStatus,
     ModelStatus,
+    Outcome,
+    Recorded,
     RevisionStatus,
+    RolloutStatus,
     Verdict,
     WeightStatus,
 )
@@ -69,6 +73,7 @@ from model_operator.api.traffic import (
 __all__ = [
     "API_VERSION",
     "BUILT_IN_METRICS",
+    "CLAIM_VOLUME",
     "CLASS_MISMATCH",
     "ERROR_RATE",
     "GROUP",
@@ -100,11 +105,14 @@ __all__ = [
     "ModelDeploymentStatus",
     "ModelSource",
     "ModelStatus",
+    "Outcome",
     "ParentReference",
     "Pause",
     "PodFragment",
     "PrometheusQuery",
+    "Recorded",
     "RevisionStatus",
+    "RolloutStatus",
     "RouterSettings",
     "SecretReference",
     "ServerSpec",

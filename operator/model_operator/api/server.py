@@ -22,11 +22,17 @@ RESERVED_ENVIRONMENT = frozenset(
 )
 """Variables of the server that the operator sets itself."""
 
-RESERVED_VOLUMES = frozenset({"mirror", "models", "tmp"})
-"""Volumes of the pods that the operator adds itself, each mounted under its own name below /."""
+_OF_THE_SERVER = frozenset({"mirror", "models", "tmp"})
+"""Volumes that are mounted in the server's container, each under its own name below /."""
 
-RESERVED_PATHS = tuple(f"/{name}" for name in sorted(RESERVED_VOLUMES))
-"""Where those are mounted."""
+CLAIM_VOLUME = "cv-factory-claim"
+"""The volume of a pvc:// source: the container that fetches has it, and no other."""
+
+RESERVED_VOLUMES = _OF_THE_SERVER | {CLAIM_VOLUME}
+"""Volumes of the pods that the operator adds itself."""
+
+RESERVED_PATHS = tuple(f"/{name}" for name in sorted(_OF_THE_SERVER))
+"""Where the server's container has its own."""
 
 EnvVar = Annotated[PodFragment, Needs("name", "The variable's name.", 256)]
 Volume = Annotated[PodFragment, Needs("name", "The name that volumeMounts call it by.", 63)]

@@ -10,13 +10,19 @@ from model_operator.api.base import ApiType
 from model_operator.api.model import ModelSource
 
 Verdict = Literal["Pass", "Fail", "NoData"]
+Outcome = Literal["Complete", "RolledBack", "Aborted", "Cancelled"]
+Recorded = Literal["Waiting", "Written", "Refused"]
 
 
 class RevisionStatus(ApiType):
     """One revision, as observed."""
 
     revision: str = Field(description="Its id: ten hexadecimal digits.")
-    version: str | None = Field(default=None, description="The registered version's number.")
+    version: str | None = Field(
+        default=None,
+        description="The registered version's number; for sources without one, the first 12 digits "
+        "of the digest.",
+    )
     resolved_uri: str | None = Field(default=None, description="Where its bytes come from.")
     sha256: str | None = Field(default=None, description="The digest that every pod verifies.")
     ready_replicas: int = Field(default=0, description="How many of its pods are ready.")
@@ -36,8 +42,11 @@ class ModelStatus(ApiType):
     """What spec.model was resolved to, and from what."""
 
     requested: ModelSource = Field(description="spec.model as it was when it was resolved.")
-    resolved_uri: str = Field(description="The version that it named then.")
-    version: str = Field(description="That version's number.")
+    resolved_uri: str = Field(description="The version, or the source, that it named then.")
+    version: str = Field(
+        description="That version's number; for sources without one, the first 12 digits of the "
+        "digest."
+    )
     sha256: str = Field(description="The digest of its bytes.")
 
 
@@ -65,6 +74,12 @@ class AutoscaledStatus(ApiType):
         description="The size at which autoscaling was switched off: kept until spec.replicas "
         "changes.",
     )
+    settling_until: str | None = Field(
+        default=None,
+        description="Until then the autoscaler may not shrink what the last rollout has left: what "
+        "it reads of the load may be older.",
+        json_schema_extra={"format": "date-time"},
+    )
 
 
 class ActionStatus(ApiType):
@@ -91,6 +106,49 @@ class MetricStatus(ApiType):
     verdict: Verdict = Field(description="What it was judged to be.")
     message: str | None = Field(
         default=None, description="Why it failed, or why there is no data; one sentence."
+    )
+
+
+class RolloutStatus(ApiType):
+    """One rollout: a revision was, or is being, introduced."""
+
+    number: int = Field(description="Counts the rollouts of this resource, from 1.")
+    strategy: str = Field(description="The strategy that it follows.")
+    revision: str = Field(description="The revision that is introduced.")
+    version: str | None = Field(default=None, description="The registered version's number.")
+    resolved_uri: str | None = Field(default=None, description="Where its bytes come from.")
+    sha256: str | None = Field(default=None, description="The digest of its bytes.")
+    from_revision: str | None = Field(
+        default=None, description="The revision that served when it began; absent: none did."
+    )
+    from_version: str | None = Field(default=None, description="That one's version.")
+    from_uri: str | None = Field(default=None, description="Where that one's bytes come from.")
+    started_at: str = Field(description="When it began.", json_schema_extra={"format": "date-time"})
+    switched_at: str | None = Field(
+        default=None,
+        description="When all requests had moved to the revision.",
+        json_schema_extra={"format": "date-time"},
+    )
+    ended_at: str | None = Field(
+        default=None,
+        description="When it was over; absent while it is under way.",
+        json_schema_extra={"format": "date-time"},
+    )
+    steps: int = Field(default=0, description="How many steps of the strategy it has begun.")
+    outcome: Outcome | None = Field(
+        default=None,
+        description="Complete, RolledBack (it failed, or the action rollback ended it), Aborted "
+        "(the action abort), or Cancelled (spec asked for another revision before it was over).",
+    )
+    reason: str | None = Field(default=None, description="Why; one word, as in conditions.")
+    message: str | None = Field(default=None, description="Why; one sentence.")
+    analysis: list[MetricStatus] | None = Field(
+        default=None, description="What the analysis found last, by metric."
+    )
+    record: Recorded | None = Field(
+        default=None,
+        description="Its record in MLflow: Waiting to be written, Written, or Refused by the "
+        "server (the operator's log says why). Absent where rollouts are not tracked.",
     )
 
 
@@ -144,6 +202,11 @@ class ModelDeploymentStatus(ApiType):
         json_schema_extra={"format": "date-time"},
     )
     model: ModelStatus | None = Field(default=None, description="What spec.model was resolved to.")
+    resolver_job: str | None = Field(
+        default=None,
+        description="The Job that computes the digest of spec.model, where nobody has registered "
+        "one.",
+    )
     paused_at: str | None = Field(
         default=None,
         description="Since when the rollout is paused; that time does not count for its deadline.",
@@ -196,6 +259,11 @@ class ModelDeploymentStatus(ApiType):
         default=None,
         description="When that was: what is judged next begins then.",
         json_schema_extra={"format": "date-time"},
+    )
+    rollouts: list[RolloutStatus] | None = Field(
+        default=None,
+        description="The rollout that is under way, or the last one; then those before it that "
+        "wait to be recorded in MLflow, the newest first.",
     )
     conditions: list[Condition] | None = Field(
         default=None,

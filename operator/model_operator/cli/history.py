@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from model_operator import naming
+from model_operator import naming, tracking
 from model_operator.cli import describe
 from model_operator.cli.errors import Exit
 from model_operator.cli.session import Session, as_json, session
+from model_operator.timestamps import parse_time
 
 Body = Mapping[str, Any]
 
@@ -30,6 +31,8 @@ class Entry:
     created: str
     role: str
     """stable, canary, retiring, failed, or nothing."""
+    rollout: str
+    """What became of its last rollout, where status still has that."""
 
 
 async def run(arguments: argparse.Namespace) -> Exit:
@@ -71,6 +74,7 @@ def of(resource: Body, records: Iterable[Body]) -> list[Entry]:
                 sha256=data.get("sha256", ""),
                 created=record["metadata"].get("creationTimestamp") or "",
                 role=role_of(revision, status),
+                rollout=rollout_of(revision, status),
             )
         )
     return sorted(entries, key=lambda entry: (entry.number, entry.revision))
@@ -87,17 +91,29 @@ def role_of(revision: str, status: Body) -> str:
     return "retiring" if status.get("retiring") == revision else ""
 
 
+def rollout_of(revision: str, status: Body) -> str:
+    """How the last rollout of a revision ended, and after how long: `complete, 1m12s`; empty where
+    it is under way, or not known any more.
+    """
+    rollouts = status.get("rollouts") or ()
+    last: Body = next((r for r in rollouts if r["revision"] == revision), {})
+    ended = parse_time(last.get("endedAt"))
+    if ended is None:
+        return ""
+    outcome = tracking.OUTCOMES.get(last.get("outcome", ""), "")
+    return f"{outcome}, {describe.age(last['startedAt'], ended)}"
+
+
 def table(entries: Sequence[Entry], now: datetime) -> list[str]:
     """For people, as kubectl aligns it."""
     if not entries:
         return ["no revision has been made yet"]
-    rows = [("NUMBER", "REVISION", "VERSION", "URI", "SHA256", "AGE", "ROLE")]
+    rows = [("NUMBER", "REVISION", "VERSION", "URI", "SHA256", "AGE", "ROLE", "ROLLOUT")]
     for entry in entries:
         age = describe.age(entry.created, now)
         digest = entry.sha256[:12]
-        rows.append(
-            (str(entry.number), entry.revision, entry.version, entry.uri, digest, age, entry.role)
-        )
+        made_of = (str(entry.number), entry.revision, entry.version, entry.uri, digest, age)
+        rows.append((*made_of, entry.role, entry.rollout))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

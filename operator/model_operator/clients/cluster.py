@@ -6,6 +6,7 @@ Nothing is retried in here: a pass that fails is made again from fresh reads.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
 import re
@@ -17,7 +18,15 @@ from typing import Any
 from kubernetes.aio import client, config
 
 from model_operator import api, naming
-from model_operator.clients.transport import JSON, Body, CallObserver, Transport, json_object
+from model_operator.clients.fence import Fence
+from model_operator.clients.transport import (
+    JSON,
+    Body,
+    CallObserver,
+    Transport,
+    json_object,
+    last_check,
+)
 from model_operator.errors import ApiError, ApiUnreachable, Conflict, NotFound, SettingsError
 
 PAGE_SIZE = 500
@@ -35,9 +44,11 @@ _GROUPS = {
     "Event": ("api/v1", "events"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
+    "Job": ("apis/batch/v1", "jobs"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
     "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     api.KIND: (f"apis/{api.API_VERSION}", api.PLURAL),
 }
 _EARLIER: Mapping[str, tuple[str, ...]] = {
@@ -89,9 +100,11 @@ def path(
     return "/".join(part for part in (f"/{group}{scope}/{plural}", name, sub) if part)
 
 
-async def log_in(kubeconfig: str | None = None) -> client.Configuration:
+async def log_in(
+    kubeconfig: str | None = None, user_agent: str | None = None
+) -> client.Configuration:
     """By the kubeconfig that is named, else as a pod's service account, else by the usual
-    kubeconfig (KUBECONFIG, ~/.kube/config).
+    kubeconfig (KUBECONFIG, ~/.kube/config). `user_agent` is what audit logs know us by.
 
     Raises:
         SettingsError: none of them leads to an API server.
@@ -105,6 +118,8 @@ async def log_in(kubeconfig: str | None = None) -> client.Configuration:
             config.load_incluster_config(configuration)
     except config.ConfigException as error:
         raise SettingsError(f"KUBECONFIG: no way to log in to an API server: {error}") from error
+    if user_agent:
+        configuration.client_session_kwargs = {"headers": {"User-Agent": user_agent}}
     return configuration
 
 
@@ -113,9 +128,16 @@ async def connect(kubeconfig: str | None = None, observe: CallObserver | None = 
     return logged_in(await log_in(kubeconfig), observe)
 
 
-def logged_in(configuration: client.Configuration, observe: CallObserver | None = None) -> Cluster:
-    """A connection pool of somebody who is logged in already."""
-    return Cluster(client.ApiClient(configuration), observe)
+def logged_in(
+    configuration: client.Configuration,
+    observe: CallObserver | None = None,
+    fence: Fence | None = None,
+) -> Cluster:
+    """A connection pool of somebody who is logged in already; writes go through the fence."""
+    if fence is not None:
+        configuration = copy.copy(configuration)
+        configuration.trace_configs = [last_check(fence)]
+    return Cluster(client.ApiClient(configuration), observe, fence)
 
 
 async def bearer_token(configuration: client.Configuration) -> str | None:
@@ -127,8 +149,13 @@ async def bearer_token(configuration: client.Configuration) -> str | None:
 class Cluster:
     """One connection pool to one API server."""
 
-    def __init__(self, api_client: client.ApiClient, observe: CallObserver | None = None) -> None:
-        self._transport = Transport(api_client, observe)
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        observe: CallObserver | None = None,
+        fence: Fence | None = None,
+    ) -> None:
+        self._transport = Transport(api_client, observe, fence)
         self._served: dict[str, tuple[str | None, float]] = {}
         """By kind, the version that is served, and until when that is believed."""
 
@@ -177,20 +204,40 @@ class Cluster:
     ) -> tuple[list[Body], str]:
         """All objects that the label and field selectors match, and the list's resourceVersion."""
         items: list[Body] = []
-        query = {"limit": str(PAGE_SIZE), "labelSelector": selector, "fieldSelector": fields}
+        version = ""
+        async for page, version in self.pages(kind, namespace, selector, fields):  # noqa: B007
+            items += page
+        return items, version
+
+    async def pages(
+        self,
+        kind: str,
+        namespace: str | None,
+        selector: str = "",
+        fields: str = "",
+        size: int = PAGE_SIZE,
+    ) -> AsyncIterator[tuple[Sequence[Body], str]]:
+        """The same page by page, for whoever keeps little of each object."""
+        query = {"limit": str(size), "labelSelector": selector, "fieldSelector": fields}
         while True:
             page = await self._transport.json("list", kind, self._path(kind, namespace), query)
             # The items of a list do not say what they are.
             identity = {"apiVersion": page["apiVersion"], "kind": kind}
-            items.extend({**identity, **item} for item in page.get("items") or ())
+            items = [{**identity, **item} for item in page.get("items") or ()]
+            yield items, page["metadata"]["resourceVersion"]
             if not (token := page["metadata"].get("continue")):
-                return items, page["metadata"]["resourceVersion"]
+                return
             query["continue"] = token
 
     async def metadata(
         self, kind: str, namespace: str | None, selector: str = ""
     ) -> AsyncIterator[MetadataPage]:
-        """The metadata of all objects that the label selector matches, page by page."""
+        """The metadata of all objects that the label selector matches, page by page. Of a kind
+        that the API server does not have: one page of nothing, without a version.
+        """
+        if kind in _EARLIER and await self.served_version(kind) is None:
+            yield MetadataPage([], "", 0.0)
+            return
         query = {"limit": str(PAGE_SIZE), "labelSelector": selector}
         while True:
             content = await self._transport.read(

@@ -19,7 +19,11 @@ from model_operator.clients.transport import Body
 from model_operator.clients.view import View
 from model_operator.errors import ApiError, ApiUnreachable, Gone
 
-CHILD_KINDS = ("Deployment", "Service", "Pod", "ControllerRevision", "Endpoints", "ConfigMap")
+CHILD_KINDS = (
+    *("Deployment", "Service", "Pod", "ControllerRevision", "Endpoints", "ConfigMap"),
+    "Job",
+    "PodDisruptionBudget",
+)
 LONGEST_PAUSE_SECONDS = 4.0
 SHORTEST_WATCH_SECONDS = 0.5
 """A watch that ends sooner and told nothing is trouble: renewing it at once would never rest."""
@@ -52,7 +56,11 @@ class Informer:
             try:
                 if self._version is None:
                     self._version = await self._list()
-                await self._follow(self._version)
+                if self._version:
+                    await self._follow(self._version)
+                else:  # the API server has no such kind: there is nothing to watch yet
+                    self._version = None
+                    await self._sleep(LONGEST_PAUSE_SECONDS)
             except Gone as error:
                 self._version = None
                 if self._failures:  # the list before was of no use: no third one at once
@@ -111,7 +119,7 @@ class Informer:
     async def _pause(self, error: Exception, at_least: float | None) -> None:
         self._failures += 1
         pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(self._failures, 10) / 4)
-        pause = max(pause * random.uniform(0.8, 1.2), at_least or 0.0)  # noqa: S311 - jitter
+        pause = max(pause * random.uniform(1.0, 1.3), at_least or 0.0)  # noqa: S311 - jitter
         # A quiet watch that is renewed is no news; one that fails again and again is.
         tell = log.warning if self._failures > 1 else log.info
         tell("watch interrupted", kind=self._view.kind, error=str(error), pause=round(pause, 1))

@@ -6,12 +6,15 @@ The informer begins a watch with it, and the sweep compares it with what was tol
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from model_operator import api, naming
 from model_operator.clients.cluster import Cluster
-from model_operator.clients.view import Known, View, known
+from model_operator.clients.view import Key, Known, View, known
+
+BODIES_PER_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -43,3 +46,20 @@ async def read(cluster: Cluster, view: View) -> Listing:
         version = page.version
         cpu += page.cpu_seconds + time.thread_time() - started
     return Listing(present, version, cpu)
+
+
+async def read_bodies(
+    cluster: Cluster, view: View, look: Callable[[Key, Mapping[str, Any]], None]
+) -> Mapping[str, Known]:
+    """What the view should know; each whole object is shown to `look` on the way, and not kept.
+
+    Raises as `Cluster.pages` does.
+    """
+    present: dict[str, Known] = {}
+    pages = cluster.pages(view.kind, view.namespace, selector(view.kind), size=BODIES_PER_PAGE)
+    async for items, _ in pages:
+        for body in items:
+            if (kept := known(view.kind, body["metadata"])) is not None:
+                present[body["metadata"]["uid"]] = kept
+                look(kept.key, body)
+    return present

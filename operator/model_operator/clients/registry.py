@@ -1,36 +1,50 @@
-"""The Registry: an MLflow server, asked over its REST API what a model URI stands for.
-
-Two endpoints are all that the operator needs, and MLflow's own client would add 38 MB to the
-process and block its event loop. https://mlflow.org/docs/latest/api_reference/rest-api.html
-"""
+"""The Registry: an MLflow server, asked over its REST API what a model URI stands for."""
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import aiohttp
-
-from model_operator import reasons
+from model_operator import reasons, sources
+from model_operator.allowed import Allowed, same_server
 from model_operator.api import ModelSource
-from model_operator.errors import ResolutionDelayed, ResolutionRefused
-from model_operator.revisions import ResolvedModel
+from model_operator.clients.mlflow import MlflowClient, headers_of
+from model_operator.errors import (
+    MlflowError,
+    MlflowLoginRefused,
+    MlflowRefused,
+    NotMlflow,
+    ResolutionDelayed,
+    ResolutionError,
+    ResolutionRefused,
+)
+from model_operator.revisions import ResolvedModel, Undigested
 from model_operator.settings import Settings
 
 DIGEST_TAG = "sha256"
-TIMEOUT_SECONDS = 10
+MOST_CHARACTERS = 200
+"""Of a text of the registry's that is shown."""
 _URI = re.compile(r"^models:/(?P<name>[^/@]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[\w.-]+))$")
-_DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,9}")
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A version of a registered model, as the registry has it."""
+
+    name: str
+    number: str
+    tags: Mapping[str, str]
 
 
 class Registry(Protocol):
     """Turns a model URI into a version and its digest."""
 
-    async def resolve(self, source: ModelSource) -> ResolvedModel:
-        """What `source` stands for now.
+    async def resolve(self, source: ModelSource) -> ResolvedModel | Undigested:
+        """What `source` stands for now; without a digest where nobody has registered one.
 
         Raises:
             ResolutionRefused: there is no such model, or it cannot be verified.
@@ -41,13 +55,33 @@ class Registry(Protocol):
 
 
 class MlflowRegistry:
-    """An MLflow tracking server with a model registry."""
+    """MLflow tracking servers with a model registry: the operator's own, and others that sources
+    name and an administrator allows.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._allowed = Allowed(
+            settings.allowed_schemes, settings.allowed_hosts, settings.tracking_uri
+        )
 
-    async def resolve(self, source: ModelSource) -> ResolvedModel:
+    async def resolve(self, source: ModelSource) -> ResolvedModel | Undigested:
         """See `Registry.resolve`."""
+        if sources.is_registered(source.uri):
+            return meant(source, await self.look_up(source))
+        self._must_be_allowed(source)
+        if sources.is_in_mlflow(source.uri):
+            self._address(source)
+        return unregistered(source)
+
+    async def look_up(self, source: ModelSource) -> RegisteredVersion:
+        """The version that a URI with models:/ names now, whatever is required of it.
+
+        Raises:
+            ResolutionError: as `Registry.resolve`.
+
+        """
+        self._must_be_allowed(source)
         match = _URI.match(source.uri)
         if match is None:
             raise ResolutionRefused(
@@ -55,64 +89,61 @@ class MlflowRegistry:
                 f"{source.uri} is not a model URI: write models:/NAME/VERSION or "
                 "models:/NAME@ALIAS",
             )
-        name = match["name"]
+        address, name = self._address(source), match["name"]
         if match["alias"]:
-            body = await self._get(
-                "registered-models/alias", {"name": name, "alias": match["alias"]}, source.uri
-            )
+            query = {"name": name, "alias": match["alias"]}
+            body = await self._get(address, "registered-models/alias", query, source.uri)
         else:
-            body = await self._get(
-                "model-versions/get", {"name": name, "version": match["version"]}, source.uri
-            )
+            query = {"name": name, "version": match["version"]}
+            body = await self._get(address, "model-versions/get", query, source.uri)
         version = body.get("model_version")
-        if not isinstance(version, Mapping) or "version" not in version:
-            raise _not_mlflow(self._settings.tracking_uri, 200)
-        return resolved(source, name, version)
+        if not isinstance(version, Mapping) or not _NUMBER.fullmatch(str(version.get("version"))):
+            raise _unresolved(NotMlflow(address, 200), source.uri)
+        return RegisteredVersion(name, str(version["version"]), _tags(version.get("tags")))
 
-    async def _get(self, endpoint: str, query: Mapping[str, str], uri: str) -> Mapping[str, Any]:
-        address = self._settings.tracking_uri
+    def _must_be_allowed(self, source: ModelSource) -> None:
+        if words := self._allowed.refusal(source):
+            raise ResolutionRefused(reasons.SOURCE_REFUSED, words)
+
+    def _address(self, source: ModelSource) -> str:
+        address = source.registry or self._settings.tracking_uri
         if not address:
             raise ResolutionRefused(
                 reasons.REGISTRY_UNREACHABLE,
                 "the operator has no registry: set MLFLOW_TRACKING_URI (the chart's value "
-                "registry.trackingUri)",
+                "registry.trackingUri), or name one in spec.model.registry",
             )
-        url = f"{address.rstrip('/')}/api/2.0/mlflow/{endpoint}"
+        return address
+
+    async def _get(
+        self, address: str, endpoint: str, query: Mapping[str, str], uri: str
+    ) -> Mapping[str, Any]:
+        # The operator's own credentials are for its own registry, and for no other.
+        own = same_server(address, self._settings.tracking_uri)
+        client = MlflowClient(address, headers_of(self._settings) if own else {})
         try:
-            async with (
-                aiohttp.ClientSession(
-                    headers=self._authorization(),
-                    timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
-                ) as session,
-                session.get(url, params=dict(query)) as response,
-            ):
-                status, body = response.status, _json(await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            words = f"the registry at {address} cannot be reached: {_words(error)}"
-            raise ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, words) from error
-        _raise_for_status(status, body, address, uri)
-        return body
-
-    def _authorization(self) -> dict[str, str]:
-        settings = self._settings
-        if settings.tracking_token:
-            return {"Authorization": f"Bearer {settings.tracking_token}"}
-        if settings.tracking_username:
-            login = f"{settings.tracking_username}:{settings.tracking_password or ''}"
-            return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
-        return {}
+            return await client.get(endpoint, query)
+        except MlflowError as error:
+            raise _unresolved(error, uri) from error
 
 
-def resolved(source: ModelSource, name: str, version: Mapping[str, Any]) -> ResolvedModel:
-    """A registered version as the resolved model, its digest checked against the pin.
+def unregistered(source: ModelSource) -> ResolvedModel | Undigested:
+    """A source that no registry knows: there is nobody to ask, and only a pin says what it is."""
+    found = Undigested(source.uri)
+    return found.with_digest(source.sha256) if source.sha256 else found
+
+
+def meant(source: ModelSource, version: RegisteredVersion) -> ResolvedModel | Undigested:
+    """A registered version as the resolved model, its tags checked, its digest against the pin.
 
     Raises:
-        ResolutionRefused: there is no digest, or not the one that is pinned.
+        ResolutionRefused: a required tag is missing, the registered digest is none, or not the
+            one that is pinned.
 
     """
-    number = str(version["version"])
-    uri = f"models:/{name}/{number}"
-    tags = {tag.get("key"): tag.get("value") for tag in version.get("tags") or ()}
+    number, tags = version.number, version.tags
+    uri = f"models:/{version.name}/{number}"
+    _must_be_validated(source.required_tags or {}, tags, uri)
     digest = tags.get(DIGEST_TAG)
     if source.sha256 and digest and digest != source.sha256:
         raise ResolutionRefused(
@@ -120,51 +151,52 @@ def resolved(source: ModelSource, name: str, version: Mapping[str, Any]) -> Reso
             f"{uri} has sha256 {digest}, but spec.model.sha256 pins {source.sha256}",
         )
     digest = source.sha256 or digest
-    if not digest or not _DIGEST.match(digest):
+    if not digest:
+        return Undigested(uri, number)
+    if not _DIGEST.fullmatch(digest):
         raise ResolutionRefused(
             reasons.NO_DIGEST,
-            f"{uri} has no valid tag {DIGEST_TAG}: register it with `model-train register`, or "
-            "set spec.model.sha256",
+            f"the tag {DIGEST_TAG} of {uri} is no digest: register it with `model-train "
+            "register`, correct or remove the tag, or set spec.model.sha256",
         )
     return ResolvedModel(uri=uri, version=number, sha256=digest)
 
 
-def _raise_for_status(status: int, body: Mapping[str, Any], address: str, uri: str) -> None:
-    if status < 400:
+def _tags(listed: object) -> Mapping[str, str]:
+    """The tags of a version, whatever a registry has answered."""
+    pairs = listed if isinstance(listed, list) else []
+    tags = [tag for tag in pairs if isinstance(tag, Mapping) and "key" in tag]
+    return {str(tag["key"]): str(tag.get("value", "")) for tag in tags}
+
+
+def _must_be_validated(required: Mapping[str, str], tags: Mapping[str, str], uri: str) -> None:
+    missing = [tag for tag in sorted(required) if tags.get(tag) != required[tag]]
+    if not missing:
         return
-    if status in (401, 403):
-        raise ResolutionRefused(
-            reasons.REGISTRY_REFUSED,
-            f"the registry at {address} refused the operator's credentials ({status})",
-        )
-    if status in (400, 404):
-        # A proxy in front of the registry has its own 404, and that says nothing of the model.
-        if "error_code" not in body:
-            raise _not_mlflow(address, status)
-        raise ResolutionRefused(
-            reasons.MODEL_NOT_FOUND,
-            f"{uri} does not exist in the registry at {address}: {body.get('message', '')}",
-        )
-    raise ResolutionDelayed(
-        reasons.REGISTRY_UNREACHABLE, f"the registry at {address} answers with status {status}"
+    tag = missing[0]
+    found = f"it is {_shortened(tags[tag])!r}" if tag in tags else "it has no such tag"
+    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    raise ResolutionRefused(
+        reasons.NOT_VALIDATED,
+        f"{uri} is not served: spec.model.requiredTags wants the tag {tag} to be "
+        f"{_shortened(required[tag])!r}, and {found}{more}; set it in the registry, which is asked "
+        "again by and by",
     )
 
 
-def _not_mlflow(address: str | None, status: int) -> ResolutionDelayed:
-    return ResolutionDelayed(
-        reasons.REGISTRY_UNREACHABLE,
-        f"what answers at {address} (status {status}) is not an MLflow server: check the address",
-    )
+def _shortened(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
 
 
-def _json(content: bytes) -> Mapping[str, Any]:
-    """The object that `content` holds; empty when it is anything else, such as a page of HTML."""
-    try:
-        body = json.loads(content)
-    except ValueError:
-        return {}
-    return body if isinstance(body, Mapping) else {}
-
-
-def _words(error: Exception) -> str:
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error)
+def _unresolved(error: MlflowError, uri: str) -> ResolutionError:
+    """What an error of the server means for the model that was asked for."""
+    match error:
+        case MlflowLoginRefused():
+            words = f"{error}; it has some for the registry of MLFLOW_TRACKING_URI alone"
+            return ResolutionRefused(reasons.REGISTRY_REFUSED, words)
+        case MlflowRefused(address=address, message=message):
+            words = f"{uri} does not exist in the registry at {address}: {_shortened(message)}"
+            return ResolutionRefused(reasons.MODEL_NOT_FOUND, words)
+        case _:
+            return ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, str(error))

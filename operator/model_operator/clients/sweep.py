@@ -19,7 +19,7 @@ from model_operator.clients.listing import read
 from model_operator.clients.view import View
 from model_operator.errors import ApiError, ApiUnreachable
 
-LARGEST_SHARE = 0.05
+LARGEST_SHARE = 0.005
 """Of one core: a sweep that took long is followed by a longer pause."""
 SECONDS_AFTER_TROUBLE = 4.0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client
 
-from model_operator.errors import ApiError, ApiUnreachable, Conflict, Gone, NotFound
+from model_operator.clients.fence import Fence
+from model_operator.errors import ApiError, ApiUnreachable, Conflict, Gone, NotFound, NotLeading
 
 Body = dict[str, Any]
 CallObserver = Callable[[str, str, str, float], None]
@@ -39,11 +41,17 @@ _ERRORS: Mapping[int, type[ApiError]] = {404: NotFound, 409: Conflict, 410: Gone
 
 
 class Transport:
-    """One connection pool to one API server."""
+    """One connection pool to one API server; with a fence, nothing is written that it forbids."""
 
-    def __init__(self, api_client: client.ApiClient, observe: CallObserver | None) -> None:
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        observe: CallObserver | None,
+        fence: Fence | None = None,
+    ) -> None:
         self._client = api_client
         self._observe = observe
+        self._fence = fence
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -73,10 +81,18 @@ class Transport:
         accept: str = JSON,
         at_most: int | None = None,
     ) -> bytes:
-        """What is answered, as it came; ApiUnreachable where that is more bytes than `at_most`."""
+        """What is answered, as it came; ApiUnreachable where that is more bytes than `at_most`.
+
+        Raises NotLeading where the fence is closed to a write, or closes before it is answered.
+        """
         method = _METHODS[verb]
-        with self._measured(verb, kind) as call:
-            response = await self._request(method, target, query, body, content_type, accept)
+        with self._fenced(method, target) as seconds, self._measured(verb, kind) as call:
+            if self._fence and method != "GET":
+                # The API server gives up then, too: what it had to put off, it does not do later.
+                query = {**query, "timeout": f"{math.ceil(seconds * 1000)}ms"}
+            response = await self._request(
+                method, target, query, body, content_type, accept, seconds=seconds
+            )
             try:
                 if at_most is None:
                     content = await response.read()
@@ -125,6 +141,7 @@ class Transport:
         accept: str = JSON,
         *,
         limits: aiohttp.ClientTimeout | None = None,
+        seconds: float = REQUEST_TIMEOUT_SECONDS,
     ) -> aiohttp.ClientResponse:
         """The response with its body still to be read; errors by status as typed exceptions."""
         headers = {"Accept": accept, "Content-Type": content_type}
@@ -132,10 +149,10 @@ class Transport:
             headers[setting["key"]] = setting["value"]
         pairs = urlencode({key: value for key, value in query.items() if value})
         url = f"{self._client.configuration.host}{target}" + (f"?{pairs}" if pairs else "")
-        limit = limits or aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+        limit = limits or aiohttp.ClientTimeout(total=seconds)
         try:
             # A watch has no limit of its own for the beginning of the answer.
-            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+            async with asyncio.timeout(seconds):
                 answer = await self._client.rest_client.request(
                     method, url, headers=headers, body=body, _request_timeout=limit
                 )
@@ -145,6 +162,21 @@ class Transport:
                 raise await _error(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnreachable(f"{method} {target}: {words_of(error)}") from error
+
+    @contextlib.contextmanager
+    def _fenced(self, method: str, target: str) -> Iterator[float]:
+        """For how long the answer may take. A write that the fence cuts off ends as NotLeading."""
+        fence = self._fence
+        if fence is None or method == "GET":
+            yield REQUEST_TIMEOUT_SECONDS
+            return
+        with fence.passing(f"{method} {target}") as left:
+            try:
+                yield min(REQUEST_TIMEOUT_SECONDS, left)
+            except (ApiError, ApiUnreachable) as error:
+                if fence.seconds_left:
+                    raise
+                raise NotLeading(f"{method} {target}: the lead was lost meanwhile") from error
 
     @contextlib.contextmanager
     def _measured(self, verb: str, kind: str) -> Iterator[_Call]:
@@ -166,6 +198,25 @@ class Transport:
 @dataclass
 class _Call:
     code: str = ""
+
+
+def last_check(fence: Fence) -> aiohttp.TraceConfig:
+    """Asks the fence once more as a request's first bytes go to its connection.
+
+    Until then it may have waited for one, or the process was stopped. Headers go with the body,
+    and every write has one.
+    """
+
+    async def check(
+        _session: aiohttp.ClientSession,
+        _context: object,
+        chunk: aiohttp.TraceRequestChunkSentParams,
+    ) -> None:
+        fence.check(f"{chunk.method} {chunk.url.path}")
+
+    config = aiohttp.TraceConfig()
+    config.on_request_chunk_sent.append(check)
+    return config
 
 
 def json_object(content: bytes, what: str) -> Body:

@@ -2,7 +2,8 @@
 
 A watch tells it, a list replaces it, and a sweep compares it with the cluster. Whoever finds a
 difference, its ModelDeployment is told of once: what is already known is no news. No bodies are
-kept. The informer, kopf's handler and the sweep share one view per kind; `main` makes them.
+kept. The informer, kopf's handler and the sweep share one view per kind; `main` makes them. By
+what children are called (`names_of`) `clients.children` reads them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from model_operator import api, naming
 Key = tuple[str, str]
 """Namespace and name of a ModelDeployment."""
 
+TRUSTED_SECONDS = 90.0
+"""For so long a watch may be silent and is believed all the same: bookmarks come every minute."""
 PATIENCE_SECONDS = 10.0
 """What a sweep has found, a watch that works has told by then."""
 
@@ -28,6 +31,7 @@ class Known:
     key: Key
     version: str
     """Its resourceVersion: equal or not, nothing else is made of it."""
+    name: str
 
 
 def owner_key(kind: str, metadata: Mapping[str, Any]) -> Key | None:
@@ -41,7 +45,7 @@ def owner_key(kind: str, metadata: Mapping[str, Any]) -> Key | None:
 def known(kind: str, metadata: Mapping[str, Any]) -> Known | None:
     """What is kept of an object; None when it belongs to no ModelDeployment."""
     key = owner_key(kind, metadata)
-    return Known(key, metadata.get("resourceVersion", "")) if key else None
+    return Known(key, metadata.get("resourceVersion", ""), metadata["name"]) if key else None
 
 
 class View:
@@ -53,16 +57,26 @@ class View:
         namespace: str | None,
         notify: Callable[[Key], None],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        greet: Callable[[Key], None] | None = None,
     ) -> None:
+        """`notify` is told whose objects have changed; `greet`, if there is one, whose existed
+        already when they were listed for the first time.
+        """
         self.kind = kind
         self.namespace = namespace
         """None: all of them."""
         self.listed = False
         """Whether everything that exists has been told of once."""
         self._notify = notify
+        self._greet = greet or notify
         self._clock = clock
         self._objects: dict[str, Known] = {}
         """By uid."""
+        self._of: dict[Key, tuple[str, ...]] = {}
+        """The uids of each ModelDeployment's objects."""
+        self._written: dict[Key, set[str]] = {}
+        """Names of what we wrote and the watch has not told of yet."""
         self._touched: set[str] | None = None
         """What was told while a sweep was under way: the sweep knows less of it."""
         self._found: dict[str, float] = {}
@@ -77,6 +91,21 @@ class View:
     def age(self) -> float:
         """Seconds since the last sign that the watch works."""
         return self._clock() - self._last_sign
+
+    def names_of(self, key: Key) -> frozenset[str] | None:
+        """What the objects of a ModelDeployment are called, those included that we wrote just now;
+        None while nobody can tell: nothing was listed yet, or the watch has long been silent.
+        """
+        if not self.listed or self.age > TRUSTED_SECONDS:
+            return None
+        told = (self._objects[uid].name for uid in self._of.get(key, ()))
+        return frozenset(told) | self._written.get(key, set())
+
+    def wrote(self, key: Key, name: str) -> None:
+        """We write an object; the watch will tell of it."""
+        names = self.names_of(key)
+        if names is not None and name not in names:
+            self._written.setdefault(key, set()).add(name)
 
     def alive(self) -> None:
         """The watch gave a sign of life: it was opened, or sent a bookmark."""
@@ -93,8 +122,10 @@ class View:
 
     def replace(self, present: Mapping[str, Known]) -> None:
         """A whole list, by which a watch begins."""
+        tell = self._notify if self.listed else self._greet
         for uid in {*self._objects, *present}:
-            self._note(uid, present.get(uid))
+            self._note(uid, present.get(uid), tell)
+        self._written.clear()
         self._touched = None  # a sweep that is under way knows less of everything
         self._found.clear()
         self._last_told = self._last_sign = self._clock()
@@ -131,10 +162,28 @@ class View:
             del self._found[uid]
         return len(late), any(self._last_told < at for at in late.values())
 
-    def _note(self, uid: str, now: Known | None) -> None:
+    def _note(self, uid: str, now: Known | None, tell: Callable[[Key], None] | None = None) -> None:
         before = self._objects.pop(uid, None)
+        if before is not None:
+            self._unlink(uid, before.key)
         if now is not None:
             self._objects[uid] = now
+            self._of[now.key] = (*self._of.get(now.key, ()), uid)
+            self._expected(now)
         if before != now:
             for key in {one.key for one in (before, now) if one is not None}:
-                self._notify(key)
+                (tell or self._notify)(key)
+
+    def _unlink(self, uid: str, key: Key) -> None:
+        others = tuple(other for other in self._of[key] if other != uid)
+        if others:
+            self._of[key] = others
+        else:
+            del self._of[key]
+
+    def _expected(self, told: Known) -> None:
+        """Told of now: what we wrote is no longer waited for."""
+        if (names := self._written.get(told.key)) is not None:
+            names.discard(told.name)
+            if not names:
+                del self._written[told.key]

@@ -13,9 +13,10 @@ def may_take_over(view: View) -> bool:
     and with at least as many as the serving revision has ready.
 
     With `replicas: 0` nothing is asked to serve, and the switch waits until nothing does. Where
-    something serves that status does not know of, status was lost: nothing moves in that pass.
+    something serves that status does not know of, status was lost or is behind: nothing moves in
+    that pass. Two switches with no record between them, and nobody could tell what has served.
     """
-    if view.serving and view.recorded_stable is None:
+    if view.serving and view.recorded_stable != view.serving:
         return False
     serving_ready = view.size(view.serving).ready if view.serving else 0
     enough = max(view.replicas, serving_ready)

@@ -28,27 +28,32 @@ def advance(view: View) -> Step:
         return first
     started_at = _start_of_step_0(view)
     frozen = view.paused and view.target != view.recorded_stable
-    if safety.may_take_over(view) and not frozen:
+    ready = safety.may_take_over(view) and not frozen
+    if ready and (view.serving is None or steady.is_recorded(view, STARTING_STEP)):
         return steady.take_over(view, steady.both_at_full_size(view), STARTING_STEP, started_at)
     failure = steady.failure(view, started_at)
     if failure and view.serving:
         return steady.stay_with_serving(view, failure)
-    return _wait_for_target(view, started_at, failure)
+    return _wait_for_target(view, started_at, failure, ready=ready)
 
 
-def _wait_for_target(view: View, started_at: datetime, failure: Trouble | None) -> Step:
-    """Nothing served before, or there is still time: the target goes on starting."""
+def _wait_for_target(
+    view: View, started_at: datetime, failure: Trouble | None, *, ready: bool
+) -> Step:
+    """Nothing served before, or there is still time: the target goes on starting. One that is
+    `ready` at once, as when it is gone back to, waits until status has it that it is meant.
+    """
     size = view.size(view.target)
     trouble = failure or view.trouble
     retirement = steady.retire_others(view, started_at)
-    waits = [started_at + view.progress_deadline - view.now]
+    waits = [steady.SOON if ready else started_at + view.progress_deadline - view.now]
     waits += [retirement.left] if retirement.kept else []
-    ready = f"{size.available} of {view.replicas} pods ready"
+    pods = f"{size.available} of {view.replicas} pods ready"
     return Step(
         state=State.PAUSED if view.paused else State.STARTING,
-        message=f"paused: revision {view.target} gets no requests ({ready})"
+        message=f"paused: revision {view.target} gets no requests ({pods})"
         if view.paused
-        else f"revision {view.target} is starting: {ready}{because(trouble)}",
+        else f"revision {view.target} is starting: {pods}{because(trouble)}",
         serve=view.serving,
         replicas=steady.both_at_full_size(view) | retirement.stopped,
         index=STARTING_STEP,

@@ -246,11 +246,17 @@ def under_way(
 
 
 def wait_to_begin(view: View) -> Step:
-    """Paused before its first step: the target is not even started."""
+    """Held before its first step: the target is not even started."""
+    serves = f"; revision {view.serving} serves on" if view.serving else ""
+    if view.paused:
+        state, words = State.PAUSED, f"paused: revision {view.target} waits to be started"
+    else:
+        state = State.WAITING
+        others = f"{view.rollouts_elsewhere} rollouts are under way, as many as may be at once"
+        words = f"revision {view.target} waits for its turn: {others}"
     return Step(
-        state=State.PAUSED,
-        message=f"paused: revision {view.target} waits to be started"
-        + (f"; revision {view.serving} serves on" if view.serving else ""),
+        state=state,
+        message=words + serves,
         serve=view.serving,
         weight=view.weight_of(view.target) if safety.may_keep_weight(view) else 0,
         replicas={view.serving: view.replicas} if view.serving else {},

@@ -103,6 +103,8 @@ class View:
     """It was just asked to try the target again: its time begins anew."""
     paused: bool = False
     """No step is taken and nothing is promoted; aborting, repairing and scaling go on."""
+    rollouts_elsewhere: int | None = None
+    """So many rollouts of other resources are under way, as many as may be; None: one may begin."""
     trouble: Trouble | None = None
     """What the target's pods suffer from."""
 
@@ -121,10 +123,12 @@ class View:
 
     @property
     def waits_to_begin(self) -> bool:
-        """Whether a pause keeps the rollout to the target from beginning. A target that served
-        before, as the record has it, is repaired, not rolled out.
+        """Whether something keeps the rollout to the target from beginning: a pause, or too many
+        other rollouts where something serves already. A target that served before, as the record
+        has it, is repaired, not rolled out.
         """
-        return self.paused and not self.has_begun and self.target != self.recorded_stable
+        held = self.paused or (self.rollouts_elsewhere is not None and self.serving is not None)
+        return held and not self.has_begun and self.target != self.recorded_stable
 
     @property
     def has_begun(self) -> bool:
@@ -137,6 +141,8 @@ class State(Enum):
     """Where a rollout stands."""
 
     COMPLETE = "complete"
+    WAITING = "waiting"
+    """For its turn: so many other rollouts are under way."""
     SCALING = "scaling"
     STOPPING = "stopping"
     """The serving revision ends before the target starts (strategy Recreate)."""

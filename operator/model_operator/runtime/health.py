@@ -18,16 +18,40 @@ STALE_SECONDS = 180.0
 class Health:
     """Over all that is watched."""
 
-    def __init__(self, views: Sequence[View]) -> None:
+    def __init__(self, views: Sequence[View] | None = None) -> None:
+        """`views` are those of a process that leads; None: it does not."""
         self._views = views
+        self._has_seen_lease = False
         self.cluster: Cluster | None = None
         """None until the process has logged in."""
+
+    def saw_lease(self) -> None:
+        """The API server has told who leads."""
+        self._has_seen_lease = True
+
+    def lead(self, views: Sequence[View]) -> None:
+        """From now on this process leads and watches."""
+        self._views = views
+
+    def stand_by(self) -> None:
+        """From now on it watches nothing."""
+        self._views = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether there is anything that should be watched."""
+        return self._views is not None
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether this process could take over: it does not lead, and it reaches the Lease."""
+        return not self.leads and self._has_seen_lease
 
     async def stale(self) -> list[str]:
         """The kinds whose watches have died unnoticed; empty while the process lives."""
         if (cluster := self.cluster) is None:
             return []
-        silent = [view for view in self._views if view.age >= STALE_SECONDS]
+        silent = [view for view in self._views or () if view.age >= STALE_SECONDS]
         answers = await asyncio.gather(
             *(cluster.answers(view.kind, view.namespace) for view in silent)
         )
@@ -35,4 +59,4 @@ class Health:
 
     def unlisted(self) -> list[str]:
         """The kinds that have not been listed yet; empty once the process is ready."""
-        return [view.kind for view in self._views if not view.listed]
+        return [view.kind for view in self._views or () if not view.listed]

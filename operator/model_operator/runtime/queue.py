@@ -94,6 +94,13 @@ class WorkQueue(Generic[Key]):
             self._again.discard(key)
             self.add(key)
 
+    def close(self) -> None:
+        """Forgets every appointment; nobody takes keys any more."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._waiting.clear()
+
     def _due(self, key: Key) -> None:
         self._timers.pop(key, None)
         self.add(key)

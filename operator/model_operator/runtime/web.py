@@ -47,6 +47,10 @@ def application(health: Health, registry: CollectorRegistry) -> web.Application:
         return _answer("stale watches", stale)
 
     async def readyz(_: web.Request) -> web.Response:
+        if health.stands_by:
+            return web.Response(text="standby\n")
+        if not health.leads:
+            return web.Response(status=503, text="the Lease was not read yet\n")
         return _answer("not listed yet", health.unlisted())
 
     async def metrics(_: web.Request) -> web.Response:

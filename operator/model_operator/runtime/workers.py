@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
 from model_operator.clients.view import Key
-from model_operator.errors import ApiError, ApiUnreachable, Conflict
+from model_operator.errors import ApiError, ApiUnreachable, Conflict, NotLeading
 from model_operator.plan import Plan
 from model_operator.runtime.queue import WorkQueue
 
@@ -42,7 +43,10 @@ class PassObserver(Protocol):
 
 
 async def work(
-    queue: WorkQueue[Key], reconciler: Reconciler, resync_seconds: float, observer: PassObserver
+    queue: WorkQueue[Key],
+    reconciler: Reconciler,
+    resync_seconds: Callable[[], float],
+    observer: PassObserver,
 ) -> None:
     """Takes keys and makes passes, for ever. An error costs its key a pause, never the worker."""
     while True:
@@ -55,8 +59,8 @@ async def work(
             queue.done(key)
 
 
-async def _make_pass(
-    key: Key, queue: WorkQueue[Key], reconciler: Reconciler, resync_seconds: float
+async def _make_pass(  # noqa: PLR0911 - one for each way in which a pass can end
+    key: Key, queue: WorkQueue[Key], reconciler: Reconciler, resync_seconds: Callable[[], float]
 ) -> str:
     """Makes one pass, appoints the next, and returns how this one ended."""
     try:
@@ -66,6 +70,8 @@ async def _make_pass(
             key, first=FIRST_CONFLICT_PAUSE_SECONDS, longest=LONGEST_API_PAUSE_SECONDS
         )
         return "conflict"
+    except NotLeading:
+        return "deposed"  # this term is ending, and the next one looks at everything
     except (ApiError, ApiUnreachable) as error:
         asked = min(getattr(error, "retry_after", None) or 0.0, LONGEST_RETRY_AFTER_SECONDS)
         pause = queue.add_with_back_off(
@@ -84,7 +90,7 @@ async def _make_pass(
     queue.forget(key)
     if not plan.exists:
         return "gone"
-    queue.add_after(key, next_look(plan, resync_seconds))
+    queue.add_after(key, next_look(plan, resync_seconds()))
     return "changed" if plan.writes else "unchanged"
 
 

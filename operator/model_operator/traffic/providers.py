@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from model_operator import resources
 from model_operator.observed import Observed, Resource
 from model_operator.route import Reading
 from model_operator.traffic import gateway_api, gateway_parents, router, router_objects
@@ -17,9 +18,6 @@ from model_operator.traffic.service import SERVICE
 from model_operator.verdict import Verdict
 
 PROVIDERS: Providers = {"Service": SERVICE, "Router": ROUTER, "GatewayAPI": GatewayApi()}
-
-
-BUDGET = "PodDisruptionBudget"
 
 
 def chosen(observed: Observed) -> Provider:
@@ -74,7 +72,9 @@ def names(resource: Resource, provider: str) -> tuple[tuple[str, str], ...]:
     """Kind and name of what a provider writes beside the endpoint and the revisions."""
     router_name = router_objects.router_name(resource)
     beside = {
-        "Router": tuple((kind, router_name) for kind in ("ConfigMap", "Deployment", BUDGET)),
+        "Router": tuple(
+            (kind, router_name) for kind in ("ConfigMap", "Deployment", resources.BUDGET_KIND)
+        ),
         "GatewayAPI": ((gateway_parents.KIND, resource.name),),
     }
     return beside.get(provider, ())

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from model_operator import api, diagnosis, reasons
+from model_operator import api, diagnosis, reasons, resources
 from model_operator.diagnosis import is_ready
 from model_operator.observed import Observed
 from model_operator.plan import Touch
@@ -118,7 +118,7 @@ class RouterProvider:
             return revision_services.unused(observed, used)
         if endpoint_names_router(observed) or _listed(observed):
             return ()
-        workload = [("Deployment", name), ("PodDisruptionBudget", name)]
+        workload = [("Deployment", name), (resources.BUDGET_KIND, name)]
         if observed.router_pods or observed.child("Deployment", name):
             return [key for key in workload if observed.child(*key)]
         # Provider GatewayAPI gives requests to the same Services.

@@ -272,12 +272,5 @@ def deployment(resource: Resource, made_of: RouterRecord) -> Body:
 
 def budget(resource: Resource, version: str) -> Body:
     """Lets a drain of nodes take one router pod at a time."""
-    return {
-        "apiVersion": f"policy/{version}",
-        "kind": "PodDisruptionBudget",
-        "metadata": resources.metadata(resource, router_name(resource), labels(resource.name)),
-        "spec": {
-            "maxUnavailable": 1,
-            "selector": {"matchLabels": pod_selector(resource.name)},
-        },
-    }
+    metadata = resources.metadata(resource, router_name(resource), labels(resource.name))
+    return resources.disruption_budget(metadata, pod_selector(resource.name), version)

@@ -77,16 +77,17 @@ class Dataplane:
             self._metrics.queue_wait.observe(time.perf_counter() - queued)
             return job(model, body, lambda: not abandoned.is_set())
 
+        copied = shadow.is_mirrored(request.headers)
         give_back = partial(self._room.give_back, len(body))
         try:
-            prediction = self._workers.run(timed, give_back)
+            prediction = self._workers.run(timed, give_back, copied=copied)
             with self._metrics.awaiting_prediction(), self._quiet.broken():
                 predictions = await self._wait(prediction, request, deadline)
         finally:
             abandoned.set()  # a job that still runs stops at its next picture
         labels = [item.label for item in predictions.items]
         self._record(request, predictions, labels)
-        if shadow.is_mirrored(request.headers):
+        if copied:
             compared = shadow.compare(request.headers, labels, model.predict.classes, self._metrics)
             request.state.log.update(compared)
         elif self._mirror is not None and self._mirror.active:

@@ -25,6 +25,10 @@ class SourceSettings(BaseSettings):
     fetch_allow_http: bool = False
     """Whether http:// is fetched: anyone on the way can read the token and answer in its place."""
 
+    fetch_allowed_hosts: str | None = None
+    """The hosts that an https:// URI may name or be redirected to, separated by commas: names, or
+    *.SUFFIX for every name below one. Empty: any."""
+
     fetch_bearer_token: SecretStr | None = None
     """Sent as `Authorization: Bearer` to the host of an https:// URI, and to no other."""
 

@@ -54,6 +54,7 @@ def download(uri: str, into: Path, settings: SourceSettings) -> Path:
         )
     with requests.Session() as session:
         client = _Client(session, uri, settings)
+        client.check_host(uri)
         landing = Landing(into / "download", uri, settings.max_artifact_bytes)
         if folder:
             manifest = client.fetch(MANIFEST, landing, max_bytes=MANIFEST_MAX_BYTES)
@@ -114,7 +115,25 @@ class _Client:
         self._settings = settings
         self._origin = _origin(uri)
         secret = settings.fetch_bearer_token
+        hosts = (settings.fetch_allowed_hosts or "").lower().split(",")
+        self._allowed_hosts = [host.strip() for host in hosts if host.strip()]
         self._auth = _Bearer(_token(secret.get_secret_value())) if secret else None
+
+    def check_host(self, url: str) -> None:
+        """Raise where the host of `url` is none that is fetched from. It is read by the parser
+        that connects.
+        """
+        host = (urllib3.util.parse_url(url).host or "").strip("[]").lower()
+        if not self._allowed_hosts or any(
+            host == allowed or (allowed.startswith("*.") and host.endswith(allowed[1:]))
+            for allowed in self._allowed_hosts
+        ):
+            return
+        asked = "" if url == self._uri else f"{shown(self._uri)} is redirected, and "
+        raise SettingsError(
+            f"{asked}the host of {shown(url)} is none of FETCH_ALLOWED_HOSTS: name a URI at one of"
+            " them, or have it added."
+        )
 
     def fetch(self, name: str, landing: Landing, *, max_bytes: int | None = None) -> Path:
         """Fetch the archive itself, or where the URI is a folder the file `name` in it."""
@@ -163,6 +182,7 @@ class _Client:
                 return response
             response.close()
             url = self._next(url, response.headers["Location"])
+            self.check_host(url)
         raise SourceUnreachable(
             f"{shown(asked)} is redirected more than {_MAX_REDIRECTS} times, at last to"
             f" {shown(url)}: correct the URI, or the server."

@@ -41,12 +41,24 @@ def test_a_revision_that_has_failed_is_shown_as_failed_although_it_is_still_the_
 
 def test_the_table_is_aligned_and_says_what_each_revision_was_made_of():
     lines = history.table(entries(statuses.ready()), NOW)
-    assert lines[0].split() == ["NUMBER", "REVISION", "VERSION", "URI", "SHA256", "AGE", "ROLE"]
+    head = ["NUMBER", "REVISION", "VERSION", "URI", "SHA256", "AGE", "ROLE", "ROLLOUT"]
+    assert lines[0].split() == head
     assert lines[3].split() == [
         "3", NEW, "2", "models:/cats-dogs/2", "000000000000", "10m", "stable"
     ]  # fmt: skip
     assert len({line.find("models:/") for line in lines[1:]}) == 1
     assert history.table([], NOW) == ["no revision has been made yet"]
+
+
+def test_what_became_of_a_revisions_last_rollout_is_told_as_long_as_status_has_it():
+    body = statuses.ready()
+    began = {"revision": NEW, "startedAt": "2026-01-02T03:00:00Z"}
+    ended = {"endedAt": "2026-01-02T03:01:12Z", "outcome": "RolledBack"}
+    body["status"]["rollouts"] = [began]
+    assert [entry.rollout for entry in entries(body)] == ["", "", ""]
+    body["status"]["rollouts"] = [began | ended]
+    assert [entry.rollout for entry in entries(body)] == ["", "", "rolled back, 1m12s"]
+    assert history.table(entries(body), NOW)[3].endswith("stable   rolled back, 1m12s")
 
 
 @pytest.mark.parametrize(

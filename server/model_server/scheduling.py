@@ -1,10 +1,12 @@
-"""A short slice of the processor, so that whoever wakes up to serve does not wait for a whole one.
+"""How this process's threads share the processor with others: clients first, copies last.
 
 Linux shares a CPU between those who want it in turns of a slice, 1.4 ms and more, which may last
 until the next tick of its clock. Where servers stand side by side, such as a shadow and the
 revision that it is compared with, every request would wait for turns of another one's. From Linux
 6.12 on a thread may ask for a slice of its own: its share of the CPU stays the same, in shorter
-turns. Source: the kernel's sched-eevdf.rst and sched_setattr(2).
+turns. A thread whose work nobody waits for may ask to run only where nobody else wants to: a CPU
+that runs such a thread counts as free for everybody else. Sources: the kernel's sched-eevdf.rst,
+sched_setattr(2) and sched(7), "SCHED_IDLE". `main` and `workers` call these.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 """size, policy, flags, nice, priority, runtime, deadline, period"""
 
 
-def shorten() -> bool:
+def shorten_slice() -> bool:
     """Ask for the slice for this thread and all that it will start.
 
     Returns whether the kernel took it; one before 6.12 takes it and does nothing with it. Nothing
@@ -35,3 +37,15 @@ def shorten() -> bool:
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, NANOSECONDS, 0, 0)
     return bool(ctypes.CDLL(None).syscall(number, 0, attributes, 0) == 0)
+
+
+def yield_to_all() -> bool:
+    """Have this thread run only where no other wants to; for good, it has no way back.
+
+    Returns whether the system knows that. Within its pod's share of the CPU it still goes on,
+    however busy the machine is.
+    """
+    if sys.platform != "linux":
+        return False
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    return True

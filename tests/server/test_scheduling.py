@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 
 import pytest
 
-from model_server import time_slice
+from model_server import scheduling
+from model_server.workers import Workers
 
 ASK = """
 import os, threading
-from model_server import time_slice
+from model_server import scheduling
 {before}
-asked = time_slice.shorten()
+asked = scheduling.shorten_slice()
 read = lambda: open(f"/proc/self/task/{{threading.get_native_id()}}/sched").read()
 later = []
 thread = threading.Thread(target=lambda: later.append(read()))
@@ -41,7 +43,7 @@ def test_threads_that_are_started_later_have_the_slice_and_niceness_stays():
     assert (taken, nice) == ("True", str(min(19, os.nice(0) + 5)))
     kernel = tuple(int(part) for part in os.uname().release.split(".")[:2])
     if slices and kernel >= (6, 12):
-        assert slices == [str(time_slice.NANOSECONDS)]
+        assert slices == [str(scheduling.NANOSECONDS)]
 
 
 def test_another_policy_is_left_as_it_is():
@@ -49,10 +51,21 @@ def test_another_policy_is_left_as_it_is():
 
 
 def test_a_refusal_is_no_error(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(time_slice, "_SCHED_SETATTR", dict.fromkeys(("x86_64", "aarch64"), -1))
-    assert not time_slice.shorten()
+    monkeypatch.setattr(scheduling, "_SCHED_SETATTR", dict.fromkeys(("x86_64", "aarch64"), -1))
+    assert not scheduling.shorten_slice()
 
 
 def test_a_machine_that_is_not_known_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(time_slice.platform, "machine", lambda: "riscv64")
-    assert not time_slice.shorten()
+    monkeypatch.setattr(scheduling.platform, "machine", lambda: "riscv64")
+    assert not scheduling.shorten_slice()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
+async def test_a_copy_is_predicted_where_nobody_else_wants_the_processor_and_a_client_s_is_not():
+    workers = Workers(queue_size=0, threads=1)
+    try:
+        policy = functools.partial(os.sched_getscheduler, 0)
+        assert await workers.run(policy, copied=True) == os.SCHED_IDLE
+        assert await workers.run(policy) == os.SCHED_OTHER
+    finally:
+        workers.close()

@@ -1,0 +1,70 @@
+"""At most so many rollouts at once: a moved alias must not start the whole estate anew together.
+
+Whose rollout is under way is known from status when the process starts, and from each pass after
+that; nothing is written for it. A rollout that has begun is never stopped here, and the first
+revision of a resource waits for nobody. `reconcile` asks before a pass and tells after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Turns(Generic[Key]):
+    """Belongs to one event loop."""
+
+    def __init__(self, limit: int, notify: Callable[[Key], None]) -> None:
+        """`limit` 0: as many as there are. `notify` is told who is next when one has ended."""
+        self.limit = limit
+        self._notify = notify
+        self._rolling: set[Key] = set()
+        self._waiting: dict[Key, None] = {}
+        """The one that came first is the next."""
+        self._known = False
+
+    def __len__(self) -> int:
+        """How many rollouts are under way."""
+        return len(self._rolling)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._waiting)
+
+    def know(self, key: Key) -> None:
+        """A rollout was under way when the process started."""
+        self._rolling.add(key)
+
+    def know_all(self) -> None:
+        """Everything was listed: from now on rollouts may begin."""
+        self._known = True
+        self._next()
+
+    def take(self, key: Key) -> bool:
+        """Whether a pass may begin a rollout; it holds its place until `tell`."""
+        free = not self.limit or (self._known and len(self._rolling) < self.limit)
+        if key in self._rolling or free:
+            self._rolling.add(key)
+            return True
+        return False
+
+    def tell(self, key: Key, *, rolling: bool, waits: bool) -> None:
+        """How the pass has left the resource; `waits`: it would begin if it may."""
+        if waits:
+            self._waiting.setdefault(key)
+        else:
+            self._waiting.pop(key, None)
+        if rolling:
+            self._rolling.add(key)
+        else:
+            self._rolling.discard(key)
+            self._next()
+
+    def _next(self) -> None:
+        """Wakes as many as may begin now; they keep their place until a pass has told of them."""
+        free = self.limit - len(self._rolling) if self._known else 0
+        for key in list(self._waiting)[: max(0, free)]:
+            self._notify(key)

@@ -1,0 +1,47 @@
+"""Where a resource stands, by its own status and without a look at the world: whether there is
+something to do, and whether it takes a turn. Pure; `main` and `reconcile` ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from model_operator import actions, api, reasons
+
+
+def is_settled(body: Mapping[str, Any]) -> bool:
+    """Whether a resource says of itself that nothing is to be done: its generation is rolled out,
+    and no action waits.
+    """
+    try:
+        told = api.ModelDeploymentStatus.model_validate(body.get("status") or {}, extra="ignore")
+    except ValidationError:
+        return False
+    generation = body["metadata"]["generation"]
+    ready = any(
+        (condition.type, condition.status) == (reasons.READY, "True")
+        and condition.observed_generation == generation
+        for condition in told.conditions or ()
+    )
+    return ready and actions.pending(body, told) is None
+
+
+def rolls_out(told: Mapping[str, Any]) -> bool:
+    """Whether a rollout is under way that counts among those that may be at once, by a status as
+    the API has it. One that waits for people does not, and neither does a first revision.
+    """
+    moving = (reasons.STARTING, reasons.STOPPING, reasons.INTRODUCING)
+    return bool(told.get("stable")) and _why_not_ready(told) in moving
+
+
+def waits_for_its_turn(told: Mapping[str, Any]) -> bool:
+    """Whether a rollout would be under way if there were not so many others."""
+    return _why_not_ready(told) == reasons.WAITING_FOR_TURN
+
+
+def _why_not_ready(told: Mapping[str, Any]) -> str:
+    conditions: Iterable[Mapping[str, Any]] = told.get("conditions") or ()
+    return next((one["reason"] for one in conditions if one["type"] == reasons.READY), "")

@@ -1,0 +1,142 @@
+"""Whose rollout may begin, and what a rollout looks like that may not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_operator import reasons, standing
+from model_operator.decide import decide
+from model_operator.runtime.turns import Turns
+from tests.operator.builders import make_model_deployment
+from tests.operator.stories import canary
+from tests.operator.world import World
+
+
+class Crowded(World):
+    """One resource among others that are rolled out."""
+
+    elsewhere: int | None = None
+
+    def observed(self) -> Any:
+        return replace(super().observed(), rollouts_elsewhere=self.elsewhere)
+
+
+def serving(world: World) -> dict[str, int]:
+    """The wanted pods by version, of those that are to have any."""
+    return {name: pods for name, pods in world.replicas_by_version().items() if pods}
+
+
+def ready(world: World) -> tuple[str, str]:
+    (found,) = (c for c in world.status["conditions"] if c["type"] == reasons.READY)
+    return found["reason"], found["message"]
+
+
+@pytest.mark.parametrize("strategy", ["Standard", "Recreate", "Canary", "BlueGreen", "Shadow"])
+def test_a_rollout_that_has_no_turn_starts_nothing_and_goes_on_when_it_has_one(strategy: str):
+    first = canary({"setWeight": 50}) if strategy == "Canary" else make_model_deployment()
+    if strategy != "Canary":
+        first = first.strategy(strategy)
+    world = Crowded(first)
+    world.settle()
+    world.elsewhere = 20
+    world.edit(first.version(2))
+    for _ in range(5):
+        world.one_pass()
+        world.play_pods()
+        world.wait(1000)
+    assert serving(world) == {"1": 3}
+    reason, words = ready(world)
+    assert reason == reasons.WAITING_FOR_TURN
+    assert "waits for its turn: 20 rollouts are under way" in words
+    assert world.status["phase"] == "Progressing"
+    assert standing.waits_for_its_turn(world.status)
+    assert not standing.rolls_out(world.status)
+    world.elsewhere = None
+    world.one_pass()
+    assert standing.rolls_out(world.status), "its deadline begins now"
+
+
+def test_what_has_begun_goes_on_however_many_others_there_are():
+    world = Crowded(make_model_deployment())
+    world.settle()
+    world.edit(make_model_deployment().version(2))
+    world.one_pass()
+    world.elsewhere = 1
+    world.settle()
+    assert serving(world) == {"2": 3}
+
+
+def test_a_first_revision_and_a_rollback_wait_for_nobody():
+    world = Crowded(make_model_deployment())
+    world.elsewhere = 1
+    world.settle()
+    assert serving(world) == {"1": 3}
+    world.elsewhere = None
+    before = world.status["stable"]["revision"]
+    world.edit(make_model_deployment().version(2))
+    world.settle()
+    world.elsewhere = 1
+    world.act("rollback", revision=before)
+    world.settle()
+    assert serving(world) == {"1": 3}
+
+
+def test_a_pass_in_the_crowd_changes_nothing_of_what_is_settled():
+    world = World(make_model_deployment())
+    world.settle()
+    crowded = replace(world.observed(), rollouts_elsewhere=1)
+    assert not decide(crowded, world.now).writes
+
+
+KEYS = st.integers(0, 9)
+LIMIT = 3
+
+
+@given(st.lists(st.tuples(KEYS, st.booleans()), max_size=60))
+def test_never_more_begin_than_may_and_somebody_waits_only_while_the_limit_is_reached(
+    passes: list[tuple[int, bool]],
+):
+    woken: list[int] = []
+    turns = Turns[int](LIMIT, woken.append)
+    turns.know_all()
+    rolling: set[int] = set()
+    waiting: dict[int, None] = {}
+    for key, wants in passes:
+        before = set(rolling)
+        may = turns.take(key)
+        begins = wants and may
+        turns.tell(key, rolling=begins, waits=wants and not may)
+        rolling = rolling | {key} if begins else rolling - {key}
+        waiting.pop(key, None)
+        if wants and not may:
+            waiting.setdefault(key)
+        assert len(rolling) <= LIMIT
+        assert len(turns) == len(rolling)
+        assert may == (key in before or len(before) < LIMIT)
+        assert turns.waiting == len(waiting)
+        if len(rolling) < LIMIT and waiting:
+            assert next(iter(waiting)) in woken, "the one that waited longest was woken"
+
+
+def test_before_everything_is_known_only_what_was_under_way_goes_on():
+    woken: list[str] = []
+    turns = Turns[str](2, woken.append)
+    turns.know("old")
+    assert turns.take("old")
+    assert not turns.take("new")
+    turns.tell("new", rolling=False, waits=True)
+    turns.tell("old", rolling=True, waits=False)
+    assert woken == []
+    turns.know_all()
+    assert woken == ["new"]
+    assert turns.take("new")
+
+
+def test_without_a_limit_nobody_waits():
+    turns = Turns[int](0, lambda _: None)
+    assert all(turns.take(key) for key in range(1000))
