@@ -30,6 +30,9 @@ STEADY_SECONDS = 60.0
 """A run that was longer makes the next pause the first again."""
 STOP_SECONDS = 10.0
 """How long kopf may take to end when it is told to."""
+RECONNECT_SECONDS = 0.5
+"""Between two watches of kopf's. Where each ends with an error at once, kopf's own 0.1 s would make
+twenty calls a second of it; an edit that falls into the pause waits no longer than that."""
 CLOSE_SECONDS = 0.1
 """What aiohttp's connections need of a loop after their session was closed."""
 
@@ -187,6 +190,7 @@ def handlers(
         settings.watching.server_timeout = cluster_client.WATCH_SECONDS
         settings.watching.inactivity_timeout = cluster_client.SILENCE_SECONDS
         settings.watching.chunk_size = 100  # whole bodies: more at a time would cost memory
+        settings.watching.reconnect_backoff = RECONNECT_SECONDS
         # Each object has a worker while it has events; the handler takes no time.
         settings.queueing.worker_limit = 64
         settings.queueing.idle_timeout = 0.05
