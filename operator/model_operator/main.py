@@ -26,7 +26,7 @@ import structlog
 
 from model_operator import api, standing
 from model_operator.clients import cluster as cluster_client
-from model_operator.clients import leases, pods
+from model_operator.clients import leases, login, pods
 from model_operator.clients.children import ChildReader
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.events import ClusterEvents
@@ -229,7 +229,7 @@ async def prepared(settings: Settings) -> AsyncIterator[Process]:
                 web.serving(health, metrics.registry, settings.health_port)
             )
         agent = f"model-operator/{version} ({identity})"
-        configuration = await cluster_client.log_in(user_agent=agent)
+        configuration = await login.log_in(user_agent=agent)
         cluster = health.cluster = cluster_client.logged_in(configuration, metrics.api_call, fence)
         stack.push_async_callback(cluster.close)
         reader = pods.reader(settings.pod_access, configuration, metrics.api_call)

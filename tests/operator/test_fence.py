@@ -14,6 +14,7 @@ from kubernetes.aio import client
 
 from model_operator import api
 from model_operator.clients import cluster as cluster_client
+from model_operator.clients import login
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.fence import Fence, boot_seconds
 from model_operator.clients.transport import CallObserver
@@ -208,7 +209,7 @@ async def test_whoever_logs_in_with_a_name_is_known_by_it(tmp_path, monkeypatch)
             f" clusters: [{{name: c, cluster: {{server: '{url}'}}}}],"
             " contexts: [{name: c, context: {cluster: c, user: u}}]}"
         )
-        configuration = await cluster_client.log_in(str(kubeconfig), "model-operator/1 (pod_1)")
+        configuration = await login.log_in(str(kubeconfig), "model-operator/1 (pod_1)")
         for fence in (None, Fence()):
             cluster = cluster_client.logged_in(configuration, None, fence)
             await cluster.get("Pod", "v", "p")

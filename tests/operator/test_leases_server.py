@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model_operator.clients import cluster as cluster_client
-from model_operator.clients import leases
+from model_operator.clients import leases, login
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.leases import LeaseClient
 from model_operator.errors import ApiError, Conflict
@@ -28,7 +27,7 @@ RENEWAL = Claim("a_1", 15, transitions=0, anew=False)
 @contextlib.asynccontextmanager
 async def lease_of(folder: Path, name: str = NAME) -> AsyncIterator[LeaseClient]:
     """By the kubeconfig that `operator_cluster` has written."""
-    configuration = await cluster_client.log_in(str(folder / "kubeconfig"))
+    configuration = await login.log_in(str(folder / "kubeconfig"))
     client = leases.connect(configuration, role.RELEASE_NAMESPACE, name)
     try:
         yield client
@@ -91,7 +90,7 @@ async def test_one_without_any_content_is_free(lease: LeaseClient, admin: Admin)
 async def test_a_renewal_that_changes_nothing_leaves_its_version_as_it_is(
     operator_cluster: Cluster, admin: Admin, tmp_path: Path, lease: LeaseClient
 ):
-    configuration = await cluster_client.log_in(str(tmp_path / "kubeconfig"))
+    configuration = await login.log_in(str(tmp_path / "kubeconfig"))
     connection = leases.connect(configuration, role.RELEASE_NAMESPACE, NAME)
     moment = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
     stopped = LeaseClient(connection._transport, role.RELEASE_NAMESPACE, NAME, lambda: moment)

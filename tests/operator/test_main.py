@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 
 from dev.cluster.controlplane import ControlPlane, free_ports
 from model_operator import main as main_module
-from model_operator.clients import cluster as cluster_client
+from model_operator.clients import login
 from model_operator.main import EndedByItself, endless
 from tests.operator.builders import make_model_deployment
 from tests.operator.conftest import Kubectl
@@ -103,8 +103,8 @@ def test_when_one_task_fails_the_process_ends_with_status_1_and_says_why(
     for name, value in settings.items():
         monkeypatch.setenv(f"CV_FACTORY_{name}", value)
     # The client reads KUBECONFIG when it is imported.
-    log_in = functools.partial(cluster_client.log_in, str(kubeconfig))
-    monkeypatch.setattr(cluster_client, "log_in", log_in)
+    log_in = functools.partial(login.log_in, str(kubeconfig))
+    monkeypatch.setattr(login, "log_in", log_in)
     monkeypatch.setattr(sys, "argv", ["model-operator"])
     monkeypatch.setattr(main_module.logs, "configure", lambda level: None)
     monkeypatch.setattr(main_module.prometheus_client, "disable_created_metrics", lambda: None)

@@ -8,17 +8,17 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 
 from model_operator import api, naming
 from model_operator.clients.fence import Fence
+from model_operator.clients.login import log_in
 from model_operator.clients.transport import (
     JSON,
     Body,
@@ -27,7 +27,7 @@ from model_operator.clients.transport import (
     json_object,
     last_check,
 )
-from model_operator.errors import ApiError, ApiUnreachable, Conflict, NotFound, SettingsError
+from model_operator.errors import ApiError, ApiUnreachable, Conflict, NotFound
 
 PAGE_SIZE = 500
 WATCH_SECONDS = 300
@@ -100,29 +100,6 @@ def path(
     return "/".join(part for part in (f"/{group}{scope}/{plural}", name, sub) if part)
 
 
-async def log_in(
-    kubeconfig: str | None = None, user_agent: str | None = None
-) -> client.Configuration:
-    """By the kubeconfig that is named, else as a pod's service account, else by the usual
-    kubeconfig (KUBECONFIG, ~/.kube/config). `user_agent` is what audit logs know us by.
-
-    Raises:
-        SettingsError: none of them leads to an API server.
-
-    """
-    configuration = client.Configuration()
-    try:
-        if kubeconfig or "KUBERNETES_SERVICE_HOST" not in os.environ:
-            await config.load_kube_config(kubeconfig, client_configuration=configuration)
-        else:
-            config.load_incluster_config(configuration)
-    except config.ConfigException as error:
-        raise SettingsError(f"KUBECONFIG: no way to log in to an API server: {error}") from error
-    if user_agent:
-        configuration.client_session_kwargs = {"headers": {"User-Agent": user_agent}}
-    return configuration
-
-
 async def connect(kubeconfig: str | None = None, observe: CallObserver | None = None) -> Cluster:
     """A connection pool, logged in."""
     return logged_in(await log_in(kubeconfig), observe)
@@ -138,12 +115,6 @@ def logged_in(
         configuration = copy.copy(configuration)
         configuration.trace_configs = [last_check(fence)]
     return Cluster(client.ApiClient(configuration), observe, fence)
-
-
-async def bearer_token(configuration: client.Configuration) -> str | None:
-    """The token that goes into requests now, without its scheme."""
-    key: str | None = await configuration.get_api_key_with_prefix("BearerToken")
-    return key.split(" ", 1)[-1] if key else None
 
 
 class Cluster:

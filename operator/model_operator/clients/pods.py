@@ -60,7 +60,7 @@ def reader(
 ) -> PodReader:
     """The way that a setting asks for; `auto` is by address inside a cluster, else the proxy.
 
-    `configuration` is the API server's, as `cluster.log_in` gives it. To be called in a loop.
+    `configuration` is the API server's, as `login.log_in` gives it. To be called in a loop.
     """
     inside = "KUBERNETES_SERVICE_HOST" in environment
     if access == "direct" or (access == "auto" and inside):

@@ -22,6 +22,7 @@ import structlog
 
 from model_operator import api, naming
 from model_operator.clients import cluster as cluster_client
+from model_operator.clients import login
 from model_operator.clients.transport import REQUEST_TIMEOUT_SECONDS
 from model_operator.errors import OperatorError
 
@@ -203,15 +204,16 @@ def handlers(
     @kopf.on.login(registry=registry)
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
         # As the client does it: by address, not by a name that DNS must resolve.
-        configuration = await cluster_client.log_in(kubeconfig)
+        configuration = await login.log_in(kubeconfig)
         return kopf.ConnectionInfo(
             server=configuration.host,
             ca_path=configuration.ssl_ca_cert,
             insecure=not configuration.verify_ssl,
             scheme="Bearer",
-            token=await cluster_client.bearer_token(configuration),
+            token=await login.bearer_token(configuration),
             certificate_path=configuration.cert_file,
             private_key_path=configuration.key_file,
+            proxy_url=configuration.proxy,
         )
 
     @kopf.on.event(api.GROUP, api.VERSION, api.PLURAL, registry=registry)
