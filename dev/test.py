@@ -38,6 +38,8 @@ class Layer:
     marker: str
     prepare: Callable[[], None]
     """Makes what the tests need; raises ClusterError with a sentence when that cannot be had."""
+    side_by_side: bool = False
+    """Whether they are divided among as many processes as there are CPUs."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def prepare_e2e() -> None:
 
 
 LAYERS = (
-    Layer("unit", "not api and not fault and not e2e", lambda: None),
+    Layer("unit", "not api and not fault and not e2e", lambda: None, side_by_side=True),
     Layer("api", "api", prepare_api),
     Layer("fault", "fault", prepare_api),
     Layer("e2e", "e2e", prepare_e2e),
@@ -91,6 +93,9 @@ def run(layer: Layer) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-m", layer.marker, f"--junitxml={report}"]
+        command += (
+            ["-n", str(os.cpu_count() or 1), "--dist", "worksteal"] if layer.side_by_side else []
+        )
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         counts = count(report) if report.exists() else (0, 0, 0)
     passed, failed, skipped = counts
