@@ -39,8 +39,9 @@ def judge(observed: Observed, target: str | None, *, retried: bool) -> Verdicts:
     before = () if retried else _recorded_of(recorded, target)
     found, metrics = Findings(), list[api.MetricStatus]()
     if spec.analysis is not None:
+        switched = compared is not None and _serves(recorded, compared.canary)
         judged = analysis.judge(
-            spec.analysis,
+            _without_ratios(spec.analysis) if switched else spec.analysis,
             measurement,
             [metric for metric in before if metric.name != agreement.METRIC],
             target,
@@ -71,11 +72,26 @@ def judge(observed: Observed, target: str | None, *, retried: bool) -> Verdicts:
 def _recorded_of(recorded: api.ModelDeploymentStatus, target: str) -> tuple[api.MetricStatus, ...]:
     """What was found of the target in this rollout before."""
     under_way = recorded.canary is not None and recorded.canary.revision == target
-    serves = recorded.stable is not None and recorded.stable.revision == target
-    kept = recorded.retiring is not None and serves
+    kept = recorded.retiring is not None and _serves(recorded, target)
     known = recorded.current_step_index is not None and (under_way or kept)
     failed = target in (recorded.failed_revision, recorded.failed_rollback)
     return tuple(recorded.analysis or ()) if known or failed else ()
+
+
+def _serves(recorded: api.ModelDeploymentStatus, revision: str) -> bool:
+    return recorded.stable is not None and recorded.stable.revision == revision
+
+
+def _without_ratios(settings: api.Analysis) -> api.Analysis:
+    """What is judged after a switch. The revision before hears no client any more: that there is
+    nothing to compare with is no fault of the new one's.
+    """
+    metrics = [
+        metric.model_copy(update={"max_ratio_to_stable": None})
+        for metric in settings.metrics
+        if metric.max is not None or metric.min is not None
+    ]
+    return settings.model_copy(update={"metrics": metrics})
 
 
 def _in_this_step(recorded: api.ModelDeploymentStatus) -> bool:

@@ -96,6 +96,43 @@ def test_a_crash_loop_on_the_preview_ends_the_attempt(world: World):
     assert on_preview(world) == "1"
 
 
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_crash_loop_after_the_switch_is_gone_back_from_while_the_version_before_runs(
+    world: World, paused: bool
+):
+    resource = blue_green(autoPromote=True).version(2)
+    world.edit(resource)
+    passes(world)
+    assert world.weights_by_version() == {"2": 100}
+    world.edit(resource.spec(paused=paused))
+    world.container = lambda revision: (
+        crashed(1, "boom") | {"restartCount": 3} if world.version_of(revision) == "2" else None
+    )
+    world.play_pods()
+    passes(world)
+    assert world.weights_by_version() == {"1": 100}
+    world.settle()
+    assert world.replicas_by_version() == {"1": 3, "2": 0}
+    assert world.condition("Ready") == ("False", reasons.ROLLED_BACK)
+    assert world.condition("Stalled")[0] == "True"
+    assert "boom" in world.status["message"]
+    assert world.status["lastFailure"]["reason"] == reasons.CONTAINER_CRASHED
+
+
+def test_a_single_crash_after_the_switch_is_not_gone_back_from(world: World):
+    world.edit(blue_green(autoPromote=True).version(2))
+    passes(world)
+    world.container = lambda revision: (
+        crashed(1, "boom") | {"restartCount": 1, "state": {"running": {}}}
+        if world.version_of(revision) == "2"
+        else None
+    )
+    world.play_pods()
+    passes(world)
+    assert world.weights_by_version() == {"2": 100}
+    assert "failedRevision" not in world.status
+
+
 def test_a_rollback_while_the_version_before_still_runs_waits_for_no_pod(world: World):
     world.edit(blue_green(autoPromote=True).version(2))
     passes(world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -156,6 +157,60 @@ def test_what_fails_after_a_blue_green_switch_is_gone_back_from_at_once():
     assert world.condition("Ready") == ("False", reasons.ROLLED_BACK)
     assert world.condition("Stalled")[0] == "True"
     assert "error-rate" in world.status["message"]
+
+
+COMPARED = {
+    "both limits": {"max": 0.05, "maxRatioToStable": 2},
+    "the ratio alone": {"maxRatioToStable": 2},
+}
+
+
+def left_alone(world: World, **counters: Any) -> None:
+    """After a switch: what clients ask is answered by version 2, and the one before hears none."""
+    counted(world, "2", **counters)
+    assert world.measurement
+    silent = RevisionMeasurement(
+        window=Counters(predictions={"cat": 0, "dog": 0}),
+        step=Counters(predictions={"cat": 0, "dog": 0}),
+    )
+    found = {**world.measurement.revisions, world.version_revision("1"): silent}
+    world.measurement = replace(world.measurement, revisions=found)
+
+
+def compared(limits: dict[str, Any]) -> ModelDeploymentBuilder:
+    metrics = [{"name": "error-rate", **limits}]
+    analysis = {**ANALYSIS, "onNoData": "Fail", "metrics": metrics}
+    promoted = {"autoPromote": True}
+    return make_model_deployment().strategy("BlueGreen", blueGreen=promoted).spec(analysis=analysis)
+
+
+@pytest.mark.parametrize("limits", COMPARED.values(), ids=COMPARED)
+def test_a_blue_green_switch_is_not_taken_back_because_what_it_left_hears_nothing(
+    limits: dict[str, Any],
+):
+    world = start(compared(limits))
+    counted(world, "2", requests=100)
+    passes(world, 2)
+    assert world.weights_by_version() == {"2": 100}
+    left_alone(world, requests=100)
+    for _ in range(6):
+        world.one_pass()
+    assert world.weights_by_version() == {"2": 100}
+    assert "failedRevision" not in world.status
+    world.measurement = None
+    world.settle()
+    assert world.status["phase"] == "Healthy"
+
+
+def test_after_a_blue_green_switch_a_largest_value_is_judged_without_the_ratio():
+    world = start(compared(COMPARED["both limits"]))
+    counted(world, "2", requests=100)
+    passes(world, 2)
+    left_alone(world, requests=100, errors=50)
+    for _ in range(6):
+        world.one_pass()
+    assert world.weights_by_version() == {"1": 100}
+    assert "its limit is max 0.05" in world.status["lastFailure"]["message"]
 
 
 def test_a_preview_that_promotes_itself_waits_for_its_analysis():

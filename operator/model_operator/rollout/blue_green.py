@@ -6,8 +6,8 @@
     (write)  the endpoint moves: the commit
     step 3   both at full size for scaleDownDelaySeconds, judged    requests: target
 
-A target that fails its analysis in step 3 is gone back from, as after the action rollback: the
-revision before it still has all its pods.
+A target that fails its analysis in step 3, or whose pods end again and again, is gone back from, as
+after the action rollback: the revision before it still has all its pods.
 """
 
 from __future__ import annotations
@@ -49,9 +49,12 @@ def waits_for_promotion(index: int | None) -> bool:
 
 
 def _serve_on(view: View) -> Step:
-    """As always; and as long as the revision before is kept, the analysis may go back to it."""
+    """As always; and as long as the revision before is kept, a failed analysis or a crash loop
+    goes back to it.
+    """
     step = steady.serve_on(view, KEPT_STEP)
-    failure = view.analysis.failure
+    loops = view.trouble is not None and view.trouble.looping
+    failure = view.trouble if loops else view.analysis.failure
     if failure is None or step.retiring is None:
         return step
     return replace(
