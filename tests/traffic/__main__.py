@@ -12,6 +12,7 @@ status 1 when a request was lost or an outcome is not the expected one.
 from __future__ import annotations
 
 import argparse
+import math
 import queue
 import sys
 import tempfile
@@ -67,7 +68,7 @@ def main() -> int:
             lanes = min(options.lanes, len(rows))
             pace = Pace(
                 rate=round(SHARE * proof.capacity / lanes, 1),
-                requests=-(-options.requests // len(rows)),
+                requests=share_of(options.requests, rows),
                 cpu=f"{CPU_MILLIS // lanes}m",
             )
             run(rows, registry, pace, lanes, image)
@@ -75,6 +76,11 @@ def main() -> int:
         say(f"traffic: {error}", sys.stderr)
         return 1
     return conclude(rows)
+
+
+def share_of(requests: int, rows: Sequence[Row]) -> int:
+    """How many a row gets so that all rows together have as many, those with less load included."""
+    return math.ceil(requests / sum(1 / row.workflow.work for row in rows))
 
 
 def tell_proof(registry: Registry) -> Proof:

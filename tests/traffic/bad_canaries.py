@@ -192,12 +192,17 @@ def introduce(scene: Scene, bad: Bad) -> float | None:
     scene.apply(version, server=server)
     shown = loop_shown(scene) if bad.crashes else None
     scene.until_rolled_back(before, bad.reason)
-    history = scene.watch.history
-    had_weight = history.spans(version)
-    if not had_weight:
+    return had_requests(scene.watch.history.spans(version), shown)
+
+
+def had_requests(spans: Sequence[tuple[float, float]], shown: float | None = None) -> float | None:
+    """Seconds from the first requests, or from what was `shown` later, until there were none for
+    good, spans without any in between included; None: there never were any.
+    """
+    if not spans:
         return None
-    start, stop = had_weight[-1]
-    return stop - (start if shown is None else shown)
+    (first, _), (_, last) = spans[0], spans[-1]
+    return last - (first if shown is None else shown)
 
 
 def loop_shown(scene: Scene) -> float:

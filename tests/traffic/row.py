@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import tempfile
 import time
@@ -104,7 +105,7 @@ class Pace:
         return replace(
             self,
             rate=round(self.rate / workflow.work, 1),
-            requests=round(self.requests / workflow.work),
+            requests=math.ceil(self.requests / workflow.work),
         )
 
 

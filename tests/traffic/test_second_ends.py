@@ -1,4 +1,4 @@
-"""When a container has crashed again, by what its pod's status says of it."""
+"""When a container has crashed again, and how long a bad canary had requests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.traffic.bad_canaries import second_ends
+from tests.traffic.bad_canaries import had_requests, second_ends
 
 ENDED = {"terminated": {"exitCode": 1, "finishedAt": "1970-01-01T00:01:00Z"}}
 BEFORE = {"terminated": {"exitCode": 1, "finishedAt": "1970-01-01T00:00:30Z"}}
@@ -31,3 +31,16 @@ def test_one_crash_is_no_loop_yet(crashed_once):
 )
 def test_the_second_crash_is_told_with_its_time(crashed_again):
     assert second_ends([pod(0, RUNS, {}), crashed_again]) == [60.0]
+
+
+@pytest.mark.parametrize(
+    ("spans", "shown", "seconds"),
+    [
+        ([], None, None),
+        ([(10.0, 14.0)], None, 4.0),
+        ([(10.0, 14.0), (60.0, 62.0)], None, 52.0),
+        ([(10.0, 14.0), (60.0, 62.0)], 59.0, 3.0),
+    ],
+)
+def test_a_bad_canary_that_had_requests_again_had_them_since_the_first(spans, shown, seconds):
+    assert had_requests(spans, shown) == seconds
