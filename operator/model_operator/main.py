@@ -285,7 +285,7 @@ async def leading(process: Process) -> AsyncIterator[None]:
                 task.cancel()
     finally:
         health.stand_by()
-        metrics.forget_views()
+        metrics.forget_term()
         queue.close()
 
 

@@ -135,10 +135,17 @@ class Metrics:
             self._found.labels(kind)
             self._missed.labels(kind)
 
-    def forget_views(self) -> None:
-        """What was watched is watched no more: a view that nobody feeds is no news of its age."""
+    def forget_term(self) -> None:
+        """What was led is led no more: nothing waits here, and a view that nobody feeds is no news
+        of its age.
+        """
         self._watch_age.clear()
         self._objects.clear()
+        for gauge in (
+            *(self._queue_depth, self._queue_oldest, self._rollouts, self._rollouts_waiting),
+            *(self._aliases, self._records_waiting),
+        ):
+            gauge.set_function(lambda: 0)
 
     def follow_lead(self, leads: Callable[[], bool]) -> None:
         """Asks whether the process is the one that reconciles whenever the metrics are read."""

@@ -98,11 +98,24 @@ def test_who_leads_is_asked_when_the_metrics_are_read():
 def test_what_is_watched_no_more_has_no_age(clock: Clock):
     metrics = Metrics("1")
     metrics.follow_views([View("Pod", None, lambda _: None, clock)])
-    metrics.forget_views()
+    metrics.forget_term()
     assert value(metrics, "watch_age_seconds", kind="Pod") is None
     assert value(metrics, "watched_objects", kind="Pod") is None
     metrics.follow_views([View("Pod", None, lambda _: None, clock)])
     assert value(metrics, "watch_age_seconds", kind="Pod") == 0
+
+
+def test_a_process_that_leads_no_more_has_nothing_that_waits():
+    metrics = Metrics("1")
+    metrics.follow_queue(lambda: 1, lambda: 1)
+    metrics.follow_rollouts(lambda: 1, lambda: 1)
+    metrics.follow_aliases(lambda: 1)
+    metrics.follow_tracker(lambda: 1)
+    gauges = ["queue_depth", "queue_oldest_wait_seconds", "rollouts", "rollouts_waiting"]
+    gauges += ["followed_aliases", "tracker_waiting"]
+    assert [value(metrics, name) for name in gauges] == [1] * len(gauges)
+    metrics.forget_term()
+    assert [value(metrics, name) for name in gauges] == [0] * len(gauges)
 
 
 def test_the_queue_is_read_when_the_metrics_are():
