@@ -25,7 +25,8 @@ class Outcome:
     lease_seconds: int
     takeovers: list[float] = field(default_factory=list)
     """Seconds from SIGKILL to the next leader's first write to a child."""
-    stops: int = 0
+    stops: list[float] = field(default_factory=list)
+    """The same from SIGSTOP."""
     hand_overs: list[float] = field(default_factory=list)
     """The same from SIGTERM: less than the Lease's duration where it was given back."""
     late: list[Write] = field(default_factory=list)
@@ -41,8 +42,9 @@ class Outcome:
     def troubles(self) -> list[str]:
         """What is wrong, in sentences."""
         found = [f"out of turn: {write}" for write in self.late]
-        if any(seconds > self.limit for seconds in self.takeovers):
-            found.append(f"a takeover lasted {max(self.takeovers):.1f} s of {self.limit:g} s")
+        slowest = max([*self.takeovers, *self.stops], default=0.0)
+        if slowest > self.limit:
+            found.append(f"a takeover lasted {slowest:.1f} s of {self.limit:g} s")
         if any(seconds > self.lease_seconds for seconds in self.hand_overs):
             slowest = max(self.hand_overs)
             found.append(f"a hand-over lasted {slowest:.1f} s, as if nothing was given back")
@@ -50,12 +52,13 @@ class Outcome:
 
     def figures(self) -> str:
         """One line."""
-        takeover = max(self.takeovers, default=0.0)
+        takeover, stop = (max(found, default=0.0) for found in (self.takeovers, self.stops))
         hand_over = max(self.hand_overs, default=0.0)
         return (
             f"kills {len(self.takeovers)}: slowest takeover {takeover:.1f} s"
             f" of limit {self.limit:g} s; "
-            f"stops {self.stops}: writes of a deposed leader {len(self.late)}; "
+            f"stops {len(self.stops)}: slowest takeover {stop:.1f} s of limit {self.limit:g} s,"
+            f" writes of a deposed leader {len(self.late)}; "
             f"ends {len(self.hand_overs)}: slowest hand-over {hand_over:.1f} s"
             f" of limit {self.lease_seconds} s"
         )
@@ -107,7 +110,7 @@ class Campaign:
         leader.process.signal(signal.SIGCONT)
         await until(leader.stands_by, f"{leader.pod} knows that it was deposed")
         self.judge()
-        self.outcome.stops += 1
+        self.outcome.stops.append(seconds)
         self._on_trial(
             f"SIGSTOP of {leader.pod} for {time.time() - stopped:.1f} s, taken over after"
             f" {seconds:.2f} s: writes of a deposed leader so far {len(self.outcome.late)}"
