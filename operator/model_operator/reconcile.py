@@ -81,7 +81,7 @@ class Reconciler:
         status = resource.body.get("status") or {} if plan.status is None else plan.status
         self.recording.offer(
             (resource.namespace, resource.name),
-            tracking.waiting(resource, status),
+            tracking.waiting(resource, status, observed.defaults.tracking_uri),
             named=tracking.is_named_in_the_registry(status),
         )
 

@@ -58,6 +58,12 @@ class RevisionRecord:
     uid: str = ""
     """Of its ControllerRevision; empty until it has one."""
 
+    @property
+    def registry(self) -> str | None:
+        """`spec.model.registry` of then; None: the operator's own, or nobody knows any more."""
+        named: str | None = (self.requested or {}).get("registry")
+        return named or None
+
 
 def revision_id(sha256: str, server: Mapping[str, Any]) -> str:
     """The id of (model bytes, server settings): ten hex digits.

@@ -105,10 +105,12 @@ def _begun(found: Found, target: RevisionRecord, step: Step, number: int) -> Rol
         revision=target.revision,
         version=target.model.version,
         resolved_uri=target.model.uri,
+        registry=target.registry,
         sha256=target.model.sha256,
         from_revision=found.serving,
         from_version=served.model.version if served else None,
         from_uri=served.model.uri if served else None,
+        from_registry=served.registry if served else None,
         started_at=format_time(step.started_at or found.now),
         steps=(step.index or 0) + 1,
     )

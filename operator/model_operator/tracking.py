@@ -7,11 +7,12 @@ shows all of it to users.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from model_operator import naming, rollout_history
+from model_operator.allowed import same_server
 from model_operator.api import RolloutStatus
 from model_operator.observed import Resource
 from model_operator.timestamps import parse_time
@@ -51,19 +52,25 @@ class RolloutRecord:
     """The resource's."""
     rollout: RolloutStatus
     live: bool
-    """Whether its revision is the one that serves by default now."""
-    from_elsewhere: bool = False
-    """The resource names a registry of its own: versions there are not this one's to tag."""
+    """Whether its revision is the one that serves by default now, since this rollout."""
+    newest: bool = True
+    """Whether no later rollout of the same version is over: only the last one is told of."""
+    own_registry: str | None = None
+    """The operator's: versions of another one are not to be tagged here."""
 
     @property
     def target(self) -> RegisteredVersion | None:
         """What was rolled out, where that is a version of the registry."""
-        return None if self.from_elsewhere else registered(self.rollout.resolved_uri)
+        return self._ours(self.rollout.registry, self.rollout.resolved_uri)
 
     @property
     def origin(self) -> RegisteredVersion | None:
         """What served before, where that is one."""
-        return None if self.from_elsewhere else registered(self.rollout.from_uri)
+        return self._ours(self.rollout.from_registry, self.rollout.from_uri)
+
+    def _ours(self, registry: str | None, uri: str | None) -> RegisteredVersion | None:
+        ours = registry is None or same_server(registry, self.own_registry)
+        return registered(uri) if ours else None
 
 
 def registered(uri: str | None) -> RegisteredVersion | None:
@@ -77,24 +84,42 @@ def registered(uri: str | None) -> RegisteredVersion | None:
     return RegisteredVersion(match["name"], match["version"]) if match else None
 
 
-def waiting(resource: Resource, status: Mapping[str, Any]) -> tuple[RolloutRecord, ...]:
+def waiting(
+    resource: Resource, status: Mapping[str, Any], own_registry: str | None
+) -> tuple[RolloutRecord, ...]:
     """The records that a status, as it stands in the API server, asks for; the oldest first."""
     stable = (status.get("stable") or {}).get("revision")
     rollouts = [
         RolloutStatus.model_validate(rollout, extra="ignore")
         for rollout in status.get("rollouts") or ()
-        if rollout.get("record") == "Waiting"
     ]
     return tuple(
-        RolloutRecord(
-            identity=rollout_history.identity(resource.uid, rollout),
-            namespace=resource.namespace,
-            name=resource.name,
-            rollout=rollout,
-            live=rollout.revision == stable,
-            from_elsewhere=resource.spec is not None and bool(resource.spec.model.registry),
-        )
-        for rollout in reversed(rollouts)
+        _record(resource, rollout, rollouts[:place], stable, own_registry)
+        for place, rollout in reversed(list(enumerate(rollouts)))
+        if rollout.record == "Waiting"
+    )
+
+
+def _record(
+    resource: Resource,
+    rollout: RolloutStatus,
+    later: Sequence[RolloutStatus],
+    stable: str | None,
+    own_registry: str | None,
+) -> RolloutRecord:
+    """Of one rollout; a record may be written after those of later ones, for they are tried again
+    in any order.
+    """
+    version = (rollout.registry, rollout.resolved_uri)
+    serves = rollout.revision == stable
+    return RolloutRecord(
+        identity=rollout_history.identity(resource.uid, rollout),
+        namespace=resource.namespace,
+        name=resource.name,
+        rollout=rollout,
+        live=serves and rollout.revision not in [one.revision for one in later],
+        newest=version not in [(one.registry, one.resolved_uri) for one in later if one.ended_at],
+        own_registry=own_registry,
     )
 
 

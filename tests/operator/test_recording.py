@@ -228,6 +228,19 @@ def test_a_resource_of_the_same_name_that_has_gone_live_since_is_not_withdrawn()
     run(scenario())
 
 
+def test_a_resource_that_has_come_back_with_a_model_of_no_registry_is_withdrawn_all_the_same():
+    async def scenario():
+        scene = Scene()
+        scene.offer(record())
+        scene.recording.forget(KEY)
+        scene.offer(record(rollout(3, resolved_uri="s3://models/cats", from_uri=None), uid="uid-2"))
+        async with scene.at_work():
+            await asyncio.sleep(HOUR)
+        assert scene.tracker.withdrawn == [KEY]
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("seconds", [0, 1, 5, 15, 100])
 def test_a_withdrawal_that_fails_is_given_up_for_a_resource_that_has_come_back(seconds: float):
     """Whether it waits, is in hand, or has to be tried again."""

@@ -25,6 +25,7 @@ from tests.operator.world import World
 from tests.operator.world_tracker import TrackedWorld
 
 Rollout = dict[str, Any]
+URI = "models:/cats-dogs/2"
 
 
 def told(world: World) -> list[tuple[int, str | None, str | None, str | None]]:
@@ -73,6 +74,18 @@ def test_the_first_version_ever_is_a_rollout_from_nothing(live: World):
     assert not {"fromRevision", "fromVersion", "fromUri"} & rollout.keys()
     assert rollout["revision"] == live.serving()
     assert rollout["startedAt"] <= rollout["switchedAt"] <= rollout["endedAt"]
+
+
+def test_a_rollout_keeps_whose_registry_its_versions_are_of(live: World):
+    elsewhere = "https://mlflow.other.example"
+    live.edit(make_model_deployment().spec(model={"uri": URI, "registry": elsewhere}))
+    live.settle()
+    (rollout,) = live.status["rollouts"]
+    assert (rollout.get("fromRegistry"), rollout.get("registry")) == (None, elsewhere)
+    live.edit(version(3))
+    live.settle()
+    (rollout,) = live.status["rollouts"]
+    assert (rollout.get("fromRegistry"), rollout.get("registry")) == (elsewhere, None)
 
 
 def test_an_update_tells_whence_and_whither_and_ends_when_the_old_pods_are_told_to(live: World):

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -180,6 +181,29 @@ async def test_a_model_from_elsewhere_takes_the_live_tag_away_and_has_a_run_alon
     await mlflow.tracker().record(mlflow.record(2, **from_bucket))
     assert LIVE not in mlflow.tags(1)
     assert mlflow.tags(2) == {}
+    assert len(mlflow.runs()) == 2
+
+
+async def test_a_version_of_another_registry_takes_the_live_tag_away_and_tags_no_namesake(mlflow):
+    await mlflow.tracker().record(mlflow.record(1, number=1))
+    await mlflow.tracker().record(mlflow.record(2, registry="https://mlflow.other.example"))
+    assert LIVE not in mlflow.tags(1)
+    assert mlflow.tags(2) == {}
+    assert len(mlflow.runs()) == 2
+
+
+async def test_the_operators_own_registry_may_be_named_and_its_versions_are_tagged(mlflow):
+    named = mlflow.rollout(2, registry=f"{mlflow.url}/")
+    await mlflow.tracker().record(replace(record(named), own_registry=mlflow.url))
+    assert {LIVE, LAST} <= mlflow.tags(2).keys()
+
+
+async def test_a_record_that_is_late_says_nothing_of_a_version_that_was_rolled_out_again(mlflow):
+    again = mlflow.rollout(2, number=3, ended_at="2026-01-01T11:00:00Z")
+    await mlflow.tracker().record(record(again))
+    failed = mlflow.rollout(2, outcome="RolledBack", reason="Why")
+    await mlflow.tracker().record(replace(record(failed, live=False), newest=False))
+    assert mlflow.tags(2)[LAST] == "complete at 2026-01-01T11:00:00Z: Complete"
     assert len(mlflow.runs()) == 2
 
 

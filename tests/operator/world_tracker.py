@@ -46,7 +46,7 @@ class TrackedWorld(World):
         status: dict[str, Any] = self.resource.get("status") or {}
         waiting = [
             record
-            for record in tracking.waiting(resource, status)
+            for record in tracking.waiting(resource, status, self.defaults.tracking_uri)
             if record.identity not in self._remembered
         ]
         if not self.tracker_answers or not waiting:

@@ -117,12 +117,18 @@ class RolloutStatus(ApiType):
     revision: str = Field(description="The revision that is introduced.")
     version: str | None = Field(default=None, description="The registered version's number.")
     resolved_uri: str | None = Field(default=None, description="Where its bytes come from.")
+    registry: str | None = Field(
+        default=None, description="The registry that spec.model.registry named for it."
+    )
     sha256: str | None = Field(default=None, description="The digest of its bytes.")
     from_revision: str | None = Field(
         default=None, description="The revision that served when it began; absent: none did."
     )
     from_version: str | None = Field(default=None, description="That one's version.")
     from_uri: str | None = Field(default=None, description="Where that one's bytes come from.")
+    from_registry: str | None = Field(
+        default=None, description="The registry that was named for that one."
+    )
     started_at: str = Field(description="When it began.", json_schema_extra={"format": "date-time"})
     switched_at: str | None = Field(
         default=None,

@@ -48,7 +48,7 @@ class MlflowTracker:
     async def record(self, record: RolloutRecord) -> None:
         """See `Tracker.record`."""
         await self._write_run(record)
-        if record.target:
+        if record.target and record.newest:
             key = tracking.last_rollout_tag(self._cluster, record.namespace, record.name)
             await self._tag(record.target, key, tracking.last_rollout(record.rollout))
         if record.live and (record.target or record.origin):

@@ -100,7 +100,7 @@ class Recording:
                 self._add(record)
         if named:
             self._named.add(key)
-        if any(record.live for record in records):
+        if any(record.live and record.target for record in records):
             self._has_come_back(Withdrawal(*key))
 
     def forget(self, key: Key) -> None:
