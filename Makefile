@@ -85,8 +85,8 @@ test-shadow-cost: $(READY) ## Measure what clients notice of a shadow (15 minute
 	@$(BIN)/python -m tests.traffic.shadow_cost
 
 .PHONY: bench-operator
-bench-operator: $(READY) ## Measure the operator beside a bare client and a textbook's (RESOURCES=1000)
-	@$(BIN)/python -m tests.bench --resources $(or $(RESOURCES),1000)
+bench-operator: $(READY) ## Measure the operator beside a bare client and a textbook's (RESOURCES=1000 IDLE=60 WRITE=1)
+	@$(BIN)/python -m tests.bench --resources $(or $(RESOURCES),1000) --idle $(or $(IDLE),60) $(if $(WRITE),--write)
 
 .PHONY: soak-operator
 soak-operator: $(READY) ## Make 100,000 passes, and see whether memory and latency drift (30 minutes)
