@@ -83,11 +83,12 @@ KNOWS_CEL = 'semverCompare ">=1.25-0" .Capabilities.KubeVersion.Version'
 
 def chart_template() -> str:
     """The chart's CRD for every API server: rules in CEL where it knows them."""
-    return helm_choice(
+    definition = helm_choice(
         KNOWS_CEL,
         helm_literal(as_yaml(chart_copy(crd.custom_resource_definition(cel=True)))),
         helm_literal(as_yaml(chart_copy(crd.custom_resource_definition(cel=False)))),
     )
+    return f"{{{{- if .Values.crd.install }}}}\n{definition}{END}"
 
 
 def generated() -> dict[Path, str]:

@@ -7,6 +7,7 @@ OperatorError
 │   ├── Conflict            409: the object has changed since it was read
 │   └── Gone                410: a watch's resourceVersion is too old
 ├── ApiUnreachable          the API server did not answer
+├── NotInstalled            what `helm test` looks for is not there
 ├── NotLeading              this process may not write any more: another one leads, or will soon
 ├── PodUnreachable          a pod did not answer, or not as asked
 ├── MetricsUnreadable       what a pod answered is no model server's metrics
@@ -57,6 +58,10 @@ class Gone(ApiError):
 
 class ApiUnreachable(OperatorError):
     """The API server did not answer: connection refused, reset or timed out."""
+
+
+class NotInstalled(OperatorError):
+    """Something that an installation has is missing; the sentence says what."""
 
 
 class NotLeading(OperatorError):

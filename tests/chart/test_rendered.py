@@ -1,0 +1,155 @@
+"""Every object that the chart makes, by Kubernetes' own schemas and the restricted standard."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from kubernetes_validate import utils
+
+from dev import tools
+from model_operator import naming
+from model_operator.settings import Settings
+from tests.chart.rendering import CHART, FLAGS, NEWEST, Body, of_kind, pods_of, rendered
+
+VERSIONS = [f"1.{minor}" for minor in range(30, int(utils.latest_version().split(".")[1]) + 1)]
+OTHERS = ("monitoring.coreos.com/v1",)
+"""Kinds that Kubernetes' own schemas do not have."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_schema_is_read_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "schema_contents", functools.cache(utils.schema_contents))
+        yield
+
+
+def distinct() -> list[Body]:
+    """The objects of all flags, each once."""
+    found = {json.dumps(body, sort_keys=True): body for flag in FLAGS for body in rendered(flag)}
+    return [body for body in found.values() if body["apiVersion"] not in OTHERS]
+
+
+def test_the_newest_version_that_there_are_schemas_of_is_tried():
+    assert f"{VERSIONS[-1]}.0" == NEWEST
+    assert VERSIONS[0] == "1.30"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_is_what_this_kubernetes_takes(version: str):
+    for body in distinct():
+        kubernetes_validate.validate(body, version, strict=True)
+
+
+def test_a_field_that_kubernetes_does_not_know_would_be_found():
+    (deployment,) = of_kind(rendered("nothing"), "Deployment")
+    broken = json.loads(json.dumps(deployment))
+    broken["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, NEWEST, strict=True)
+
+
+@pytest.mark.parametrize("flag", ["nothing", "everything"])
+def test_helm_finds_no_fault_with_the_chart(flag: str):
+    done = subprocess.run(
+        [str(tools.helm()), "lint", "--strict", str(CHART), "--values", "-"],
+        input=yaml.safe_dump(FLAGS[flag]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "WARNING" not in done.stdout
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_every_pod_keeps_to_the_restricted_standard(flag: str):
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
+    pods = pods_of(rendered(flag))
+    assert len(pods) >= 2, "the operator's and that of helm test"
+    for name, spec in pods.items():
+        assert breaches(spec) == [], name
+
+
+def breaches(spec: Body) -> list[str]:
+    """What the restricted standard would object to."""
+    pod = spec["securityContext"]
+    found = [
+        word
+        for word, wrong in {
+            "runAsNonRoot": pod.get("runAsNonRoot") is not True,
+            "runAsUser": pod.get("runAsUser") == 0,
+            "seccompProfile": pod.get("seccompProfile") != {"type": "RuntimeDefault"},
+            "host": any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")),
+            "volumes": any("hostPath" in volume for volume in spec.get("volumes", ())),
+        }.items()
+        if wrong
+    ]
+    for container in [*spec["containers"], *spec.get("initContainers", ())]:
+        own = container["securityContext"]
+        expected: dict[str, Any] = {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,  # stricter than the standard
+        }
+        found += [key for key, value in expected.items() if own.get(key) != value]
+        found += [] if container["resources"]["limits"]["memory"] else ["memory"]
+    return found
+
+
+def test_the_rules_of_the_network_let_the_operator_reach_what_it_must_and_no_more():
+    (policy,) = of_kind(rendered("everything"), "NetworkPolicy")
+    spec = policy["spec"]
+    (deployment,) = of_kind(rendered("everything"), "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert spec["podSelector"]["matchLabels"].items() <= labels.items()
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    (ingress,) = spec["ingress"]
+    health = Settings(server_image="x").health_port
+    assert [port["port"] for port in ingress["ports"]] == [health]
+    assert ingress["from"], "who may read /metrics is the chart's value"
+    ports = [port["port"] for rule in spec["egress"] for port in rule["ports"]]
+    assert ports == [53, 53, 16443, 5000, 9090, 5000]
+
+
+def test_pods_are_reached_by_the_label_that_the_operator_gives_them_and_not_when_proxied():
+    (policy,) = of_kind(rendered("network policy"), "NetworkPolicy")
+    (pods,) = [rule for rule in policy["spec"]["egress"] if "to" in rule]
+    assert [port["port"] for port in pods["ports"]] == [8000, 8001]
+    (peer,) = pods["to"]
+    (label, value) = next(iter(peer["podSelector"]["matchLabels"].items()))
+    assert naming.identity_labels("cats-dogs")[label] == value
+    (proxied,) = of_kind(rendered("everything"), "NetworkPolicy")
+    assert not [rule for rule in proxied["spec"]["egress"] if "to" in rule]
+
+
+def test_the_kind_is_kept_or_left_to_somebody_else():
+    (kind,) = of_kind(rendered("nothing"), "CustomResourceDefinition")
+    assert kind["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert of_kind(rendered("no kind"), "CustomResourceDefinition") == []
+
+
+def test_the_pod_of_helm_test_is_no_pod_of_the_operator_and_holds_no_credentials():
+    (pod,) = of_kind(rendered("everything"), "Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    for selecting in ("Deployment", "PodDisruptionBudget", "NetworkPolicy"):
+        (body,) = of_kind(rendered("everything"), selecting)
+        selector = body["spec"].get("selector") or body["spec"]["podSelector"]
+        assert not selector["matchLabels"].items() <= pod["metadata"]["labels"].items(), selecting
+    (container,) = pod["spec"]["containers"]
+    assert "envFrom" not in container
+    (operator,) = of_kind(rendered("everything"), "Deployment")
+    assert container["env"] == operator["spec"]["template"]["spec"]["containers"][0]["env"]
+
+
+def test_limited_to_namespaces_the_operator_has_no_right_in_the_cluster_as_a_whole():
+    bodies = rendered("namespaces")
+    bindings = of_kind(bodies, "ClusterRoleBinding")
+    roles = {role["metadata"]["namespace"] for role in of_kind(bodies, "Role")}
+    assert (bindings, roles) == ([], {"system", "vision", "audio"})

@@ -1,0 +1,90 @@
+"""What `helm test` asks, on a real API server and by the role that the chart gives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from model_operator import installed
+from model_operator.clients import cluster as cluster_client
+from model_operator.clients import leases
+from model_operator.clients.cluster import Cluster
+from model_operator.errors import ApiError, NotInstalled
+from model_operator.installed import look
+from model_operator.leadership import Claim
+from model_operator.settings import Settings
+from tests.fault import role
+from tests.fault.admin import Admin
+
+pytestmark = pytest.mark.api
+
+NAME = "cv-factory-operator"
+"""The only Lease that the role lets anybody change."""
+PATH = f"/apis/coordination.k8s.io/v1/namespaces/{role.RELEASE_NAMESPACE}/leases/{NAME}"
+
+
+def settings(**others: object) -> Settings:
+    return Settings.model_validate(
+        {
+            "server_image": "example/server:1",
+            "lease_namespace": role.RELEASE_NAMESPACE,
+            "lease_name": NAME,
+            "lease_seconds": 3,
+            **others,
+        }
+    )
+
+
+@pytest.fixture
+async def kubeconfig(operator_cluster: Cluster, admin: Admin, tmp_path: Path) -> AsyncIterator[str]:
+    """The operator's own account."""
+    yield str(tmp_path / "kubeconfig")
+    if await admin.get(PATH):
+        await admin.call("DELETE", PATH)
+
+
+@contextlib.asynccontextmanager
+async def leader(kubeconfig: str, *, renews: bool) -> AsyncIterator[None]:
+    """Holds the Lease, and renews it or not."""
+    configuration = await cluster_client.log_in(kubeconfig)
+    client = leases.connect(configuration, role.RELEASE_NAMESPACE, NAME)
+    taken = await client.write(await client.read(), Claim("pod-1_a", 3, 0, anew=True))
+
+    async def renew() -> None:
+        seen = taken
+        while True:
+            seen = await client.write(seen, Claim("pod-1_a", 3, 0, anew=False))
+
+    task = asyncio.create_task(renew()) if renews else None
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await client.close()
+
+
+async def test_whoever_renews_the_lease_is_named_and_what_is_served_is_counted(kubeconfig: str):
+    async with leader(kubeconfig, renews=True):
+        assert await look(settings(), kubeconfig) == "pod-1_a leads; ModelDeployments: 0"
+
+
+async def test_a_lease_that_nobody_renews_is_no_installation(
+    kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(installed, "RENEWALS_MISSED", 1)
+    async with leader(kubeconfig, renews=False):
+        with pytest.raises(NotInstalled, match="held by pod-1_a and was not renewed for 3 s"):
+            await look(settings(), kubeconfig)
+
+
+async def test_a_role_that_does_not_let_it_read_is_said(kubeconfig: str, kubectl, namespace: str):
+    kubectl("create", "serviceaccount", "nobody", "-n", namespace)
+    async with leader(kubeconfig, renews=True):
+        with pytest.raises(ApiError, match="403"):
+            await look(settings(lease_namespace=namespace), kubeconfig)
