@@ -13,12 +13,16 @@ from typing import Any
 
 import yaml
 
-from dev import resource_reference
+from dev import argocd, resource_reference
 from model_operator import crd
 
 ROOT = Path(__file__).resolve().parents[1]
 ORIGIN = "Generated from operator/model_operator/api and rules by `make generate`. Do not edit."
 HEADER = f"# {ORIGIN}\n"
+ARGOCD_HEADER = """\
+# Generated from gitops/argocd/*.lua by `make generate`. Do not edit.
+# kubectl -n argocd patch configmap argocd-cm --patch-file gitops/argocd/argocd-cm.yaml
+"""
 
 
 class PlainDumper(yaml.SafeDumper):
@@ -97,6 +101,7 @@ def generated() -> dict[Path, str]:
         ROOT / "crds/modeldeployments.cvfactory.dev.yaml": HEADER
         + as_yaml(crd.custom_resource_definition(cel=True)),
         ROOT / "charts/cv-factory/templates/crd.yaml": HEADER + chart_template(),
+        ROOT / "gitops/argocd/argocd-cm.yaml": ARGOCD_HEADER + argocd.config_map(),
         ROOT / "docs/resource.md": f"<!-- {ORIGIN} -->\n\n{resource_reference.reference()}",
     }
 
