@@ -92,6 +92,14 @@ bench-operator: $(READY) ## Measure the operator beside a bare client and a text
 soak-operator: $(READY) ## Make 100,000 passes, and see whether memory and latency drift (30 minutes)
 	@$(BIN)/python -m tests.bench.soak
 
+.PHONY: test-chart
+test-chart: $(READY) ## Scan the chart's objects with checkov; every exception is explained
+	@$(BIN)/python -m tests.chart
+
+.PHONY: coverage
+coverage: $(READY) ## Run the tests that need no cluster, and write coverage.xml
+	@$(BIN)/python -m pytest -q -m "not api and not fault and not e2e" --cov --cov-report=xml
+
 .PHONY: lint
 lint: $(READY) ## Check format, imports, style, types and layers
 	@$(BIN)/ruff format --check --quiet . || { echo 'run `make format`'; exit 1; }
@@ -119,7 +127,17 @@ lock: $(READY) ## Resolve the dependencies within pyproject.toml (UPGRADE=1: new
 
 .PHONY: images
 images: ## Build the images with docker, podman or buildah
-	@$(PYTHON) -m dev.images build
+	@$(PYTHON) -m dev.images build $(if $(IMAGE_TAG),--tag $(IMAGE_TAG))
+
+.PHONY: test-image
+test-image: $(READY) ## Make a model, serve it from the server's image, ask every endpoint (Docker)
+	@$(BIN)/python -m dev.image_check --image \
+	  $(or $(IMAGE),ghcr.io/cv-factory/model-server:$(or $(IMAGE_TAG),0.1.0))
+
+.PHONY: images-publish
+images-publish: ## Build for all architectures, push with SBOM and provenance, sign (TAGS="a b")
+	@$(PYTHON) -m dev.publish push $(addprefix --tag ,$(TAGS)) --record digests.json
+	@$(PYTHON) -m dev.publish sign --record digests.json
 
 .PHONY: cluster-up
 cluster-up: ## Start a Kubernetes on this machine (CLUSTER=kind|local|current)
@@ -132,6 +150,54 @@ cluster-down: ## Take the cluster away again
 .PHONY: cluster-build
 cluster-build: ## Build the programs of the local cluster, and start nothing
 	@$(PYTHON) -m dev.cluster build
+
+# What continuous deployment runs (docs/ci.md): Python, helm, kubectl and git are enough, except for
+# deploy-smoke, which is the command line's own.
+DEPLOY := $(PYTHON) -m dev.deploy
+TAG ?= $(shell git rev-parse HEAD)
+ifneq ($(wildcard .kubeconfig),)
+deploy deploy-diff deploy-status: export KUBECONFIG := $(CURDIR)/.kubeconfig
+endif
+
+.PHONY: kubeconfig
+kubeconfig: ## Write the kubeconfig that KUBE_CONFIG holds into .kubeconfig
+	@test -n "$$KUBE_CONFIG" || { echo 'KUBE_CONFIG is empty: docs/ci.md'; exit 1; }
+	@umask 077 && printf '%s' "$$KUBE_CONFIG" > .kubeconfig
+
+.PHONY: kubeconfig-forget
+kubeconfig-forget: ## Remove that file
+	@rm -f .kubeconfig
+
+.PHONY: deploy-render
+deploy-render: ## Print the objects of the release (TAG=the commit)
+	@$(DEPLOY) render --tag $(TAG)
+
+.PHONY: deploy-diff
+deploy-diff: ## Print what the release would change in the cluster
+	@$(DEPLOY) diff --tag $(TAG)
+
+.PHONY: deploy
+deploy: ## Install or upgrade by the chart, and wait
+	@$(DEPLOY) apply --tag $(TAG)
+
+.PHONY: deploy-commit
+deploy-commit: ## Write the tag into GITOPS_FILE of GITOPS_REPOSITORY, and push it
+	@$(DEPLOY) commit --tag $(TAG) --repository "$$GITOPS_REPOSITORY" --file "$$GITOPS_FILE"
+
+.PHONY: deploy-status
+deploy-status: ## Wait for the operator's rollout and run its chart's test
+	@$(DEPLOY) status --tag $(TAG)
+
+.PHONY: deploy-smoke
+deploy-smoke: .venv-cli/.ready ## Ask the live endpoint SERVICE_URL for its health and a prediction
+	@.venv-cli/bin/kubectl-md smoke --url "$$SERVICE_URL"
+
+.PHONY: deploy-notify
+deploy-notify: ## Tell NOTIFY_URL how it ended (OUTCOME=succeeded)
+	@$(DEPLOY) notify --outcome $(OUTCOME)
+
+.venv-cli/.ready: pyproject.toml
+	@$(PYTHON) -m venv .venv-cli && .venv-cli/bin/pip install --quiet '.[cli]' && touch $@
 
 .PHONY: mlflow-ui
 mlflow-ui: $(READY) ## Show the demo's MLflow on http://127.0.0.1:5000
