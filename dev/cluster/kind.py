@@ -6,6 +6,7 @@ Called by `python3 -m dev.cluster` where a Docker engine answers and `kind` is i
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -56,7 +57,7 @@ class KindCluster:
         with step("creating the kind cluster", 90):
             _run(
                 "kind", "create", "cluster", "--name", self.name, "--config", "-",
-                "--kubeconfig", str(self.kubeconfig), "--wait", "180s",
+                "--kubeconfig", str(self.kubeconfig), "--wait", "180s", *_node_image(),
                 stdin=json.dumps(configuration),
             )  # fmt: skip
         (self.state / "demo-port").write_text(str(port))
@@ -140,6 +141,12 @@ def _run(*command: str, stdin: str = "") -> str:
     if done.returncode != 0:
         raise ClusterError(f"`{' '.join(command[:3])}` failed: {done.stderr.strip()}")
     return done.stdout
+
+
+def _node_image() -> list[str]:
+    """The node's image, by KIND_NODE_IMAGE: which Kubernetes it is; else kind's own choice."""
+    image = os.environ.get("KIND_NODE_IMAGE")
+    return ["--image", image] if image else []
 
 
 def why_not() -> str:

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# One release, for any pipeline: exit status 0 is live, 1 failed, 3 not in time.
+# FILE, MODEL and NAMESPACE name what is released; KUBECONFIG says where. What became of it is in
+# release.json. DRY_RUN=1 shows what would happen and changes nothing.
+set -euo pipefail
+: "${FILE:?the file with the ModelDeployment}" "${MODEL:?its name}" "${NAMESPACE:?its namespace}"
+TIMEOUT="${TIMEOUT:-30m}"
+
+if ! command -v kubectl-md >/dev/null; then
+  python3 -m pip install --quiet "cv-factory[cli] @ ${CV_FACTORY_SOURCE:-git+https://github.com/cv-factory/cv-factory@v0.1.0}"
+fi
+
+kubectl-md deploy -f "$FILE" --namespace "$NAMESPACE" --dry-run
+if [ "${DRY_RUN:-}" = 1 ]; then
+  exit 0
+fi
+
+status=0
+kubectl-md deploy -f "$FILE" --namespace "$NAMESPACE" --wait --timeout "$TIMEOUT" --json > release.json || status=$?
+cat release.json
+if [ "$status" -ne 0 ]; then
+  kubectl-md status "$MODEL" --namespace "$NAMESPACE" || true
+  exit "$status"
+fi
+if [ "${SMOKE:-1}" = 1 ]; then
+  kubectl-md smoke "$MODEL" --namespace "$NAMESPACE" --via api-server
+fi
