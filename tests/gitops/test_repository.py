@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ EXAMPLE = ROOT / "examples/gitops"
 ENVIRONMENTS = ("dev", "staging", "prod")
 
 
+@functools.cache
 def rendered(environment: str) -> Body:
     (body,) = kustomized(EXAMPLE / environment, tools.kubectl())
     return body
