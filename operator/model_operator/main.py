@@ -180,6 +180,7 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         clock=lambda: datetime.now(UTC),
         recording=recording,
     )
+    metrics.follow_stalled(reconciler.stalled.__len__)
 
     def tell(change: str | None, body: Mapping[str, Any]) -> None:
         of_namespace[body["namespace"] if settings.namespaces else None].tell(change, body)
@@ -258,7 +259,7 @@ async def leading(process: Process) -> AsyncIterator[None]:
         for kinds in ((api.KIND,), CHILD_KINDS)
     )
     metrics.follow_queue(queue.__len__, queue.oldest_wait)
-    metrics.follow_rollouts(turns.__len__, lambda: turns.waiting)
+    metrics.follow_rollouts(turns.__len__, lambda: turns.waiting, turns.oldest)
     metrics.follow_views([*resources, *children])
     health.lead([*resources, *children])
     parts = Parts(

@@ -58,6 +58,13 @@ class Metrics:
         self._rollouts_waiting = gauge(
             "cv_factory_rollouts_waiting", "Rollouts that wait for their turn."
         )
+        self._rollouts_oldest = gauge(
+            "cv_factory_rollouts_oldest_seconds",
+            "How long the rollout that is under way longest has been known here.",
+        )
+        self._stalled = gauge(
+            "cv_factory_resources_stalled", "Resources that wait for somebody to act."
+        )
         self._passes = histogram(
             "cv_factory_reconcile_duration_seconds",
             "Passes over a resource, by how they ended.",
@@ -108,6 +115,8 @@ class Metrics:
             "What became of the records of rollouts in MLflow.",
             ["outcome"],
         )
+        for outcome in ("written", "failed", "refused", "withdrawn", "dropped"):
+            self._records.labels(outcome)
         self._records_waiting = gauge(
             "cv_factory_tracker_waiting", "Records of rollouts that wait to be written."
         )
@@ -119,10 +128,20 @@ class Metrics:
         self._queue_depth.set_function(depth)
         self._queue_oldest.set_function(oldest_wait)
 
-    def follow_rollouts(self, under_way: Callable[[], int], waiting: Callable[[], int]) -> None:
+    def follow_rollouts(
+        self,
+        under_way: Callable[[], int],
+        waiting: Callable[[], int],
+        oldest: Callable[[], float],
+    ) -> None:
         """Reads the turns whenever the metrics are read."""
         self._rollouts.set_function(under_way)
         self._rollouts_waiting.set_function(waiting)
+        self._rollouts_oldest.set_function(oldest)
+
+    def follow_stalled(self, count: Callable[[], int]) -> None:
+        """Counts what is stalled whenever the metrics are read."""
+        self._stalled.set_function(count)
 
     def follow_views(self, views: Iterable[WatchedView]) -> None:
         """Reads the views whenever the metrics are read; of several of a kind, the oldest."""
@@ -136,14 +155,14 @@ class Metrics:
             self._missed.labels(kind)
 
     def forget_term(self) -> None:
-        """What was led is led no more: nothing waits here, and a view that nobody feeds is no news
-        of its age.
+        """What was led is led no more: nothing waits here, rollouts are somebody else's to carry
+        on, and a view that nobody feeds is no news of its age.
         """
         self._watch_age.clear()
         self._objects.clear()
         for gauge in (
-            *(self._queue_depth, self._queue_oldest, self._rollouts, self._rollouts_waiting),
-            *(self._aliases, self._records_waiting),
+            *(self._queue_depth, self._queue_oldest, self._aliases, self._records_waiting),
+            *(self._rollouts, self._rollouts_waiting, self._rollouts_oldest, self._stalled),
         ):
             gauge.set_function(lambda: 0)
 

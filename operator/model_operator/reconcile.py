@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -32,6 +32,8 @@ class Reconciler:
     clock: Callable[[], datetime]
     recording: Recording | None = None
     """None where rollouts are not tracked."""
+    stalled: set[Key] = field(default_factory=set)
+    """Whose resources wait for somebody to act, as their last passes left them."""
 
     async def reconcile(self, namespace: str, name: str) -> Plan:
         """Makes one pass and returns what it did."""
@@ -39,6 +41,7 @@ class Reconciler:
         observed = await observe(self.sources, namespace, name, self.clock())
         if observed is None:
             self.turns.tell(key, rolling=False, waits=False)
+            self.stalled.discard(key)
             if self.recording:
                 self.recording.forget(key)
             return Plan(exists=False)
@@ -60,6 +63,7 @@ class Reconciler:
         finally:
             rolling, waits = standing.rolls_out(told), standing.waits_for_its_turn(told)
             self.turns.tell(key, rolling=rolling, waits=waits)
+            (self.stalled.add if standing.is_stalled(told) else self.stalled.discard)(key)
 
     async def _decide_and_apply(self, observed: Observed) -> Plan:
         now = self.clock()

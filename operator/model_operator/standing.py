@@ -42,6 +42,12 @@ def waits_for_its_turn(told: Mapping[str, Any]) -> bool:
     return _why_not_ready(told) == reasons.WAITING_FOR_TURN
 
 
+def is_stalled(told: Mapping[str, Any]) -> bool:
+    """Whether nothing will change until somebody acts, by a status as the API has it."""
+    conditions: Iterable[Mapping[str, Any]] = told.get("conditions") or ()
+    return any((one["type"], one["status"]) == (reasons.STALLED, "True") for one in conditions)
+
+
 def _why_not_ready(told: Mapping[str, Any]) -> str:
     conditions: Iterable[Mapping[str, Any]] = told.get("conditions") or ()
     return next((one["reason"] for one in conditions if one["type"] == reasons.READY), "")

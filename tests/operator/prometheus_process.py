@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,21 +23,27 @@ from dev.setup import can_install_debian_packages
 DEADLINE_SECONDS = 60.0
 
 
-def program() -> str:
-    """Debian's own package where this process may install it; elsewhere it must be there."""
-    if shutil.which("prometheus") is None and can_install_debian_packages():
-        debian.install({"prometheus": "prometheus"})
-    if found := shutil.which("prometheus"):
+def program(name: str = "prometheus") -> str:
+    """Its path, or promtool's: from Debian's package where this process may install that; elsewhere
+    it must be there.
+    """
+    if shutil.which(name) is None and can_install_debian_packages():
+        debian.install({name: "prometheus"})
+    if found := shutil.which(name):
         return found
-    words = "there is no prometheus here: install it (Debian: apt-get install prometheus)"
+    words = f"there is no {name} here: install it (Debian: apt-get install prometheus)"
     if os.environ.get("CI") == "true":
         raise AssertionError(words)
     pytest.skip(words)
 
 
 @contextlib.contextmanager
-def prometheus_process(folder: Path, *targets: str) -> Iterator[str]:
-    """Its URL, until the block ends; it scrapes the targets (host:port) five times a second."""
+def prometheus_process(
+    folder: Path, *targets: str, configuration: dict[str, Any] | None = None
+) -> Iterator[str]:
+    """Its URL, until the block ends; it scrapes the targets (host:port) five times a second, or
+    does what the configuration says. What is in `folder/data` already it knows.
+    """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     job = {"job_name": "pods", "static_configs": [{"targets": list(targets)}]}
@@ -44,7 +51,7 @@ def prometheus_process(folder: Path, *targets: str) -> Iterator[str]:
         "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
         "scrape_configs": [job],
     }
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration or settings))
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [

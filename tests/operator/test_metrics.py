@@ -108,10 +108,12 @@ def test_what_is_watched_no_more_has_no_age(clock: Clock):
 def test_a_process_that_leads_no_more_has_nothing_that_waits():
     metrics = Metrics("1")
     metrics.follow_queue(lambda: 1, lambda: 1)
-    metrics.follow_rollouts(lambda: 1, lambda: 1)
+    metrics.follow_rollouts(lambda: 1, lambda: 1, lambda: 1)
+    metrics.follow_stalled(lambda: 1)
     metrics.follow_aliases(lambda: 1)
     metrics.follow_tracker(lambda: 1)
     gauges = ["queue_depth", "queue_oldest_wait_seconds", "rollouts", "rollouts_waiting"]
+    gauges += ["rollouts_oldest_seconds", "resources_stalled"]
     gauges += ["followed_aliases", "tracker_waiting"]
     assert [value(metrics, name) for name in gauges] == [1] * len(gauges)
     metrics.forget_term()

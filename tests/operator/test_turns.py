@@ -140,3 +140,20 @@ def test_before_everything_is_known_only_what_was_under_way_goes_on():
 def test_without_a_limit_nobody_waits():
     turns = Turns[int](0, lambda _: None)
     assert all(turns.take(key) for key in range(1000))
+
+
+def test_the_age_of_the_oldest_rollout_counts_from_when_it_began_and_outlives_other_passes():
+    now = [100.0]
+    turns = Turns[str](0, lambda _: None, lambda: now[0])
+    assert turns.oldest() == 0
+    for key in ("first", "second"):
+        turns.take(key)
+        turns.tell(key, rolling=True, waits=False)
+        now[0] += 10
+    turns.take("first")
+    turns.tell("first", rolling=True, waits=False)
+    assert turns.oldest() == 20
+    turns.tell("first", rolling=False, waits=False)
+    assert turns.oldest() == 10
+    turns.tell("second", rolling=False, waits=False)
+    assert turns.oldest() == 0

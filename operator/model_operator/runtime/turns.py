@@ -7,6 +7,7 @@ revision of a resource waits for nobody. `reconcile` asks before a pass and tell
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -16,11 +17,18 @@ Key = TypeVar("Key", bound=Hashable)
 class Turns(Generic[Key]):
     """Belongs to one event loop."""
 
-    def __init__(self, limit: int, notify: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        notify: Callable[[Key], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`limit` 0: as many as there are. `notify` is told who is next when one has ended."""
         self.limit = limit
         self._notify = notify
-        self._rolling: set[Key] = set()
+        self._clock = clock
+        self._rolling: dict[Key, float] = {}
+        """And since when that is known here."""
         self._waiting: dict[Key, None] = {}
         """The one that came first is the next."""
         self._known = False
@@ -34,9 +42,15 @@ class Turns(Generic[Key]):
         """How many wait for their turn."""
         return len(self._waiting)
 
+    def oldest(self) -> float:
+        """Seconds since the rollout began that has been under way longest; 0 without any. Counted
+        from when this process learned of it.
+        """
+        return self._clock() - min(self._rolling.values()) if self._rolling else 0.0
+
     def know(self, key: Key) -> None:
         """A rollout was under way when the process started."""
-        self._rolling.add(key)
+        self._rolling.setdefault(key, self._clock())
 
     def know_all(self) -> None:
         """Everything was listed: from now on rollouts may begin."""
@@ -47,7 +61,7 @@ class Turns(Generic[Key]):
         """Whether a pass may begin a rollout; it holds its place until `tell`."""
         free = not self.limit or (self._known and len(self._rolling) < self.limit)
         if key in self._rolling or free:
-            self._rolling.add(key)
+            self._rolling.setdefault(key, self._clock())
             return True
         return False
 
@@ -58,9 +72,9 @@ class Turns(Generic[Key]):
         else:
             self._waiting.pop(key, None)
         if rolling:
-            self._rolling.add(key)
+            self._rolling.setdefault(key, self._clock())
         else:
-            self._rolling.discard(key)
+            self._rolling.pop(key, None)
             self._next()
 
     def _next(self) -> None:

@@ -1,0 +1,88 @@
+"""What the chart installs for Prometheus and Grafana, beside what the operator really makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from model_operator import naming
+from model_operator.traffic import router_objects
+from tests.operator.test_chart import container, of_kind, rendered
+
+pytestmark = pytest.mark.api
+"""helm may have to be fetched."""
+
+ROOT = Path(__file__).resolve().parents[2]
+ALL = tuple(
+    f"metrics.{what}.enabled=true" for what in ("serviceMonitor", "prometheusRule", "dashboards")
+)
+
+
+@pytest.fixture(scope="module")
+def bodies() -> list[dict[str, Any]]:
+    return rendered(ROOT, *ALL)
+
+
+def test_nothing_of_it_is_installed_unless_it_is_asked_for():
+    kinds = {body["kind"] for body in rendered(ROOT)}
+    assert not kinds & {"ServiceMonitor", "PodMonitor", "PrometheusRule", "Service", "ConfigMap"}
+
+
+def test_the_operator_is_scraped_by_its_ports_name_under_the_job_that_the_rules_know(bodies):
+    (monitor,) = of_kind(bodies, "ServiceMonitor")
+    (service,) = of_kind(bodies, "Service")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    (port,) = service["spec"]["ports"]
+    assert (
+        monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    )
+    assert endpoint["port"] == port["name"]
+    assert port["targetPort"] in {port["name"] for port in container(bodies)["ports"]}
+    (deployment,) = of_kind(bodies, "Deployment")
+    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "cv-factory-operator"}]
+
+
+@pytest.mark.parametrize(
+    ("job", "labels"),
+    [
+        ("models", naming.revision_labels("m", "9c1b04aa57")),
+        ("routers", router_objects.labels("m")),
+    ],
+)
+def test_pods_of_models_and_routers_are_scraped_by_the_labels_that_they_carry(bodies, job, labels):
+    (monitor,) = [m for m in of_kind(bodies, "PodMonitor") if m["metadata"]["name"].endswith(job)]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert monitor["spec"]["namespaceSelector"] == {"any": True}
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    named, labelled = endpoint["relabelings"]
+    assert named == {"targetLabel": "job", "replacement": f"cv-factory-{job}"}
+    source = naming.OWNER_LABEL.translate(str.maketrans("./-", "___"))
+    assert labelled["sourceLabels"] == [f"__meta_kubernetes_pod_label_{source}"]
+
+
+def test_only_served_namespaces_are_scraped():
+    bodies = rendered(ROOT, *ALL, "watchNamespaces={vision}")
+    for monitor in of_kind(bodies, "PodMonitor"):
+        assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["vision"]}
+
+
+def test_the_rules_reach_the_cluster_as_they_are_in_the_file(bodies):
+    (rule,) = of_kind(bodies, "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((ROOT / "charts/cv-factory/files/rules.yaml").read_text())
+
+
+def test_the_scrape_configuration_keeps_the_same_pods_under_the_same_jobs(bodies):
+    scrapes = yaml.safe_load((ROOT / "observability/prometheus.yml").read_text())["scrape_configs"]
+    kept = {job["job_name"]: job["relabel_configs"][0]["regex"] for job in scrapes}
+    monitors = {
+        endpoint["relabelings"][0]["replacement"]: ";".join(
+            [*monitor["spec"]["selector"]["matchLabels"].values(), endpoint["port"]]
+        )
+        for monitor in of_kind(bodies, "PodMonitor")
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]
+    }
+    assert kept == monitors | {"cv-factory-operator": "cv-factory;operator;http"}
