@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 from dev import argocd, resource_reference
+from dev import resource_reference
+from dev.dashboards import pages
 from model_operator import crd
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,6 +105,7 @@ def generated() -> dict[Path, str]:
         ROOT / "charts/cv-factory/templates/crd.yaml": HEADER + chart_template(),
         ROOT / "gitops/argocd/argocd-cm.yaml": ARGOCD_HEADER + argocd.config_map(),
         ROOT / "docs/resource.md": f"<!-- {ORIGIN} -->\n\n{resource_reference.reference()}",
+        **{ROOT / path: text for path, text in pages.files().items()},
     }
 
 

@@ -1,0 +1,1 @@
+"""Grafana's dashboards, written from short descriptions; `dev.generate` calls `files`."""
