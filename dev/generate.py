@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from dev import argocd, resource_reference
-from dev import resource_reference
+from dev import argocd, reference, resource_reference
 from dev.dashboards import pages
 from model_operator import crd
 
 ROOT = Path(__file__).resolve().parents[1]
 ORIGIN = "Generated from operator/model_operator/api and rules by `make generate`. Do not edit."
+FROM_CODE = "Generated from the code by `make generate`. Do not edit."
 HEADER = f"# {ORIGIN}\n"
 ARGOCD_HEADER = """\
 # Generated from gitops/argocd/*.lua by `make generate`. Do not edit.
@@ -106,6 +106,10 @@ def generated() -> dict[Path, str]:
         ROOT / "gitops/argocd/argocd-cm.yaml": ARGOCD_HEADER + argocd.config_map(),
         ROOT / "docs/resource.md": f"<!-- {ORIGIN} -->\n\n{resource_reference.reference()}",
         **{ROOT / path: text for path, text in pages.files().items()},
+        **{
+            ROOT / path: f"<!-- {FROM_CODE} -->\n\n{text}"
+            for path, text in reference.files().items()
+        },
     }
 
 

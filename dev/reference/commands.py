@@ -1,0 +1,61 @@
+"""Every command with its arguments, from the parsers. argparse's own layout differs between
+versions of Python, so the page has one of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from dev.reference.markdown import table
+from model_operator.cli.arguments import make_parser
+from model_server import main as serve
+from model_training import cli as training
+
+INTRODUCTION = """\
+# Commands
+
+`kubectl md` is explained in [kubectl-md.md](../kubectl-md.md), `model-train` in
+[training.md](../training.md), `model-serve` in [server.md](../server.md). `model-operator` and
+`model-router` take nothing but their [settings](settings.md).
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parsers = (make_parser(), training._parser(), serve._parser())
+    return INTRODUCTION + "".join(
+        _section(parser) for whole in parsers for parser in (whole, *_commands(whole))
+    )
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
+
+
+def _section(parser: argparse.ArgumentParser) -> str:
+    level = "##" if " " not in parser.prog.removeprefix("kubectl ") else "###"
+    rows = [_row(action) for action in parser._actions if _is_told(action)]
+    words = [parser.description or "", parser.epilog or ""]
+    text = "\n\n".join(" ".join(part.split()) for part in words if part)
+    shown = f"\n{table(['argument', 'meaning'], rows)}" if rows else ""
+    return f"\n{level} {parser.prog}\n\n{text}\n{shown}"
+
+
+def _is_told(action: argparse.Action) -> bool:
+    return not isinstance(action, argparse._SubParsersAction | argparse._HelpAction)
+
+
+def _row(action: argparse.Action) -> list[str]:
+    names = ", ".join(f"`{name}`" for name in action.option_strings)
+    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    if not names:
+        names = f"`{value}`"
+    elif action.choices:
+        names += f" `{'`, `'.join(map(str, action.choices))}`"
+    elif action.nargs != 0:
+        names += f" {value}"
+    wanted = " (required)" if action.required and action.option_strings else ""
+    return [f"{names}{wanted}", (action.help or "").replace("%%", "%")]
