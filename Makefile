@@ -112,7 +112,7 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 .PHONY: generate
-generate: $(READY) ## Write the generated files (CRD, the chart's copy, golden tensors)
+generate: $(READY) ## Write the generated files (CRD, the chart's copy, dashboards, reference, golden tensors)
 	@$(BIN)/python -m dev.generate
 	@$(BIN)/python -m tests.contract.golden
 
@@ -120,6 +120,12 @@ generate: $(READY) ## Write the generated files (CRD, the chart's copy, golden t
 verify: $(READY) ## Prove that every generated file is fresh
 	@$(BIN)/python -m dev.generate --check
 	@$(BIN)/python -m tests.contract.golden --check
+
+.PHONY: docs
+docs: ## Build the documentation into site/; a warning or a broken link fails
+	@test -x .venv-docs/bin/mkdocs || { $(PYTHON) -m venv .venv-docs && .venv-docs/bin/pip install --quiet '.[docs]'; }
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --site-dir site
+	@echo "site/index.html: $$(find site -name '*.html' | wc -l) pages, 0 warnings"
 
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies within pyproject.toml (UPGRADE=1: newest; CHECK=1)
