@@ -115,11 +115,13 @@ format: $(READY) ## Format the code
 generate: $(READY) ## Write the generated files (CRD, the chart's copy, dashboards, reference, golden tensors)
 	@$(BIN)/python -m dev.generate
 	@$(BIN)/python -m tests.contract.golden
+	@$(BIN)/python -m tests.recording
 
 .PHONY: verify
 verify: $(READY) ## Prove that every generated file is fresh
 	@$(BIN)/python -m dev.generate --check
 	@$(BIN)/python -m tests.contract.golden --check
+	@$(BIN)/python -m tests.recording --check
 
 .PHONY: docs
 docs: ## Build the documentation into site/; a warning or a broken link fails
