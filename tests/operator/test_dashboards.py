@@ -117,7 +117,9 @@ def serving(folder: Path) -> Iterator[ServerProcess]:
     settings = {"model_version": "2", "revision": REVISION, "inference_threads": 1}
     server = ServerProcess(make_artifact(folder / "artifact"), folder / "server", settings)
     try:
-        yield server.wait_ready()
+        # It imports torch while an API server starts beside it: slower than alone.
+        wait_until(lambda: "ready" in [e["event"] for e in server.events], "the server", 240)
+        yield server
     finally:
         server.close()
 
