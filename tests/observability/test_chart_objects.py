@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dev.dashboards import pages
 from model_operator import naming
 from model_operator.traffic import router_objects
 from tests.operator.test_chart import container, of_kind, rendered
@@ -86,3 +87,12 @@ def test_the_scrape_configuration_keeps_the_same_pods_under_the_same_jobs(bodies
         for endpoint in monitor["spec"]["podMetricsEndpoints"]
     }
     assert kept == monitors | {"cv-factory-operator": "cv-factory;operator;http"}
+
+
+def test_dashboards_reach_grafanas_sidecar_as_they_were_generated(bodies):
+    maps = of_kind(bodies, "ConfigMap")
+    assert {body["metadata"]["labels"]["grafana_dashboard"] for body in maps} == {"1"}
+    found = {name: text for body in maps for name, text in body["data"].items()}
+    folder = ROOT / pages.FOLDER
+    assert found == {f"cv-factory-{path.name}": path.read_text() for path in folder.glob("*.json")}
+    assert len(found) == 3

@@ -10,6 +10,7 @@ SECONDS_EACH = 3
 COLUMNS = 112
 COLUMN, LINE, MARGIN = 8.4, 19, 18
 """Pixels; the font's width is its own size times 0.6."""
+NAMESPACE = 'xmlns="http://www.w3.org/2000/svg" xml:space="preserve"'
 FONT = "ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
 COLOURS = {"32": "#3fb950", "31": "#f85149", "33": "#d29922", "2": "#8b949e", "1": "#ffffff"}
 Span = tuple[str, str]
@@ -37,7 +38,7 @@ def terminal_svg(frames: Sequence[Sequence[str]], *, still: int) -> str:
     )
     return "\n".join(
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">',
+            f'<svg {NAMESPACE} viewBox="0 0 {width} {height}">',
             "<title>kubectl md status --watch, while a canary fails and is taken back</title>",
             f"<style>{style}</style>",
             f'<rect width="{width}" height="{height}" rx="8" fill="#0d1117"/>',
