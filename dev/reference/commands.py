@@ -25,7 +25,8 @@ def page() -> str:
     """The whole page."""
     parsers = (make_parser(), training._parser(), serve._parser())
     return INTRODUCTION + "".join(
-        _section(parser) for whole in parsers for parser in (whole, *_commands(whole))
+        _section(whole) + "".join(_section(part, of=whole) for part in _commands(whole))
+        for whole in parsers
     )
 
 
@@ -35,9 +36,12 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentPars
             yield from action.choices.values()
 
 
-def _section(parser: argparse.ArgumentParser) -> str:
-    level = "##" if " " not in parser.prog.removeprefix("kubectl ") else "###"
-    rows = [_row(action) for action in parser._actions if _is_told(action)]
+def _section(parser: argparse.ArgumentParser, *, of: argparse.ArgumentParser | None = None) -> str:
+    """Without what may stand before the command as well."""
+    known = {name for action in (of._actions if of else ()) for name in action.option_strings}
+    told = [action for action in parser._actions if _is_told(action)]
+    rows = [_row(action) for action in told if not known.intersection(action.option_strings)]
+    level = "###" if of else "##"
     words = [parser.description or "", parser.epilog or ""]
     text = "\n\n".join(" ".join(part.split()) for part in words if part)
     shown = f"\n{table(['argument', 'meaning'], rows)}" if rows else ""
