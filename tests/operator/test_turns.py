@@ -13,7 +13,7 @@ from model_operator import reasons, standing
 from model_operator.decide import decide
 from model_operator.runtime.turns import Turns
 from tests.operator.builders import make_model_deployment
-from tests.operator.stories import canary
+from tests.operator.stories import canary, hold
 from tests.operator.world import World
 
 
@@ -157,3 +157,14 @@ def test_the_age_of_the_oldest_rollout_counts_from_when_it_began_and_outlives_ot
     assert turns.oldest() == 10
     turns.tell("second", rolling=False, waits=False)
     assert turns.oldest() == 0
+
+
+def test_a_rollout_that_failed_waits_for_somebody_and_one_that_succeeded_does_not(live: World):
+    assert not standing.is_stalled(live.status)
+    hold(live, "2")
+    live.edit(make_model_deployment().version(2))
+    live.settle()
+    assert standing.is_stalled(live.status)
+    live.edit(make_model_deployment().version(3))
+    live.settle()
+    assert not standing.is_stalled(live.status)
