@@ -15,17 +15,37 @@ from torch.nn import functional
 from model_server.artifact import Manifest
 
 
-class Block(nn.Module):
-    """Convolution, batch normalisation, ReLU, and a pooling that halves both sides."""
+class ResidualUnit(nn.Module):
+    """Two convolutions, normalised, whose result is added to what went in."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map N x channels x H x W to the same shape."""
+        change = self.norm2(self.conv2(functional.relu(self.norm1(self.conv1(features)))))
+        return functional.relu(features + change)
+
+
+class Block(nn.Module):
+    """Convolution, batch normalisation, ReLU, `depth` residual units, and a pooling that halves
+    both sides.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, depth: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(channels_out)
+        self.residual = nn.Sequential(*(ResidualUnit(channels_out) for _ in range(depth)))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map N x channels_in x H x W to N x channels_out x H/2 x W/2."""
-        return functional.max_pool2d(functional.relu(self.norm(self.conv(pictures))), 2)
+        features = functional.relu(self.norm(self.conv(pictures)))
+        return functional.max_pool2d(self.residual(features), 2)
 
 
 class SimpleCNN(nn.Module):
@@ -34,9 +54,9 @@ class SimpleCNN(nn.Module):
     Takes N x 3 x H x W float32, gives N x classes logits.
     """
 
-    def __init__(self, channels: Sequence[int], classes: int) -> None:
+    def __init__(self, channels: Sequence[int], classes: int, depth: int = 0) -> None:
         super().__init__()
-        self.features = nn.Sequential(*(Block(a, b) for a, b in pairwise(channels)))
+        self.features = nn.Sequential(*(Block(a, b, depth) for a, b in pairwise(channels)))
         self.classifier = nn.Linear(channels[-1], classes)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -48,4 +68,5 @@ class SimpleCNN(nn.Module):
 
 def build(manifest: Manifest) -> nn.Module:
     """Return the network that `manifest` describes, with weights yet to be loaded."""
-    return SimpleCNN(manifest.architecture.channels, len(manifest.classes))
+    architecture = manifest.architecture
+    return SimpleCNN(architecture.channels, len(manifest.classes), architecture.depth)

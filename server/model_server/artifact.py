@@ -53,6 +53,8 @@ class Architecture(_Part):
 
     name: Literal["SimpleCNN"]
     channels: Annotated[tuple[_Positive, ...], Field(min_length=2, max_length=16)]
+    depth: Annotated[int, Field(ge=0, le=16)] = 0
+    """Residual units in each block; manifests of models without any do not say it."""
 
     @model_validator(mode="after")
     def _takes_rgb(self) -> Architecture:

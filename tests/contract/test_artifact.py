@@ -23,22 +23,29 @@ CLASSES = ("cat", "dog", "Katze größer")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+@pytest.fixture(scope="module", params=[0, 2], ids=["plain", "residual"])
+def depth(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture(scope="module")
-def trained_network() -> TrainedCNN:
+def trained_network(depth: int) -> TrainedCNN:
     """A network whose every weight and statistic differs from its initial value."""
     torch.manual_seed(3)
-    network = TrainedCNN(CHANNELS, CLASSES)
+    network = TrainedCNN(CHANNELS, CLASSES, depth)
     network.train()(torch.randn(8, 3, 40, 48))
     return network.eval()
 
 
 @pytest.fixture(scope="module")
-def artifact(trained_network: TrainedCNN, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artifact(
+    trained_network: TrainedCNN, depth: int, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """An artifact as the training package writes it."""
     folder = tmp_path_factory.mktemp("contract") / "artifact"
     description = Description(
         name="cats-dogs",
-        architecture=Architecture(channels=CHANNELS),
+        architecture=Architecture(channels=CHANNELS, depth=depth),
         classes=CLASSES,
         input=InputSpec(height=40, width=48, mean=MEAN, std=STD),
         metrics={"test_accuracy": 0.5, "test_images": 3},

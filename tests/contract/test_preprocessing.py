@@ -15,7 +15,7 @@ from PIL import Image
 
 from model_server.artifact import Input
 from model_server.preprocessing import Preprocessor, decode
-from model_training import data
+from model_training import data, pictures
 from model_training.manifest import InputSpec
 from tests.contract import golden
 
@@ -35,7 +35,7 @@ def served(name: str) -> golden.Tensor:
 def trained(name: str) -> golden.Tensor:
     """Training's way for one picture."""
     with Image.open(golden.FOLDER / name) as picture:
-        return data.evaluation_transform(picture, TRAINED).numpy()
+        return pictures.evaluation_transform(picture, TRAINED).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, golden.Tensor
         folder.mkdir(exist_ok=True)
         shutil.copy(golden.FOLDER / name, folder)
     scanned = data.scan(root)
-    images = data.load(scanned, scanned.samples, TRAINED)
-    tensors = data.normalize(images.pixels, TRAINED).numpy()
+    images = data.load(scanned, scanned.samples, TRAINED).images
+    tensors = pictures.normalize(images.pixels, TRAINED).numpy()
     names = [Path(sample.path).name for sample in scanned.samples]
     return dict(zip(names, tensors, strict=True))
 

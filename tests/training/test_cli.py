@@ -51,6 +51,7 @@ def test_the_whole_way_from_pictures_to_a_registered_version(
     registered = run(capsys, "register", "--artifact", "artifact", "--alias", "champion")
     assert registered["uri"] == "models:/cats-dogs/1"
     assert registered["run_id"] == trained["run_id"]
+    assert registered["validation"] == "passed"
     version = connect(database).get_model_version_by_alias("cats-dogs", "champion")
     assert version.tags["sha256"] == trained["sha256"]
     assert version.tags["data_version"] == prepared["data_version"]
@@ -193,4 +194,109 @@ def test_the_module_runs_as_a_program_and_mlflow_stays_quiet(pictures: Path, tmp
     assert json.loads(done.stdout)["sha256"] == digest(tmp_path / "artifact")
     shown = [line.split()[0] for line in done.stderr.splitlines() if line.strip()]
     assert shown == ["train", "validation", "test", "epochs"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["artifact", "mlflow.db", "mlruns"]
+    made = sorted(path.name for path in tmp_path.iterdir())
+    assert made == ["artifact", "artifact-run", "mlflow.db", "mlruns"]
+
+
+RECORDS = {
+    "calibration.png",
+    "confusion_matrix.json",
+    "confusion_matrix.png",
+    "curves.png",
+    "data_report.json",
+    "environment.json",
+    "evaluation.json",
+    "input_example.npy",
+    "model_card.md",
+    "output_example.npy",
+    "predictions.json",
+    "requirements.txt",
+    "roc.png",
+    "signature.json",
+}
+
+
+def test_a_folder_with_broken_files_trains_and_every_one_is_named(
+    database: str, own_pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    broken = sorted(own_pictures.rglob("*.jpg"))[::20]
+    for path in broken:
+        path.write_bytes(path.read_bytes()[:400])
+    names = {path.relative_to(own_pictures).as_posix() for path in broken}
+    assert len(names) == 6  # 5% of 120
+    arguments = ("--data", str(own_pictures), "--out", "artifact", *TINY)
+    assert main(["train", *arguments]) == 0
+    said = capsys.readouterr().err
+    assert all(f"left out: {name} (" in said for name in names)
+    report = json.loads(Path("artifact-run", "data_report.json").read_text())
+    assert {finding["path"] for finding in report["findings"]} == names
+    judged = run(capsys, "evaluate", "--artifact", "artifact", "--data", own_pictures)
+    assert (judged["images"], judged["left_out"]) == (114, 6)
+    checked = run(capsys, "prepare", "--check", own_pictures, "--report", "report.json")
+    assert (checked["left_out"], checked["images"]) == (6, 120)
+    assert {f["path"] for f in json.loads(Path("report.json").read_text())["findings"]} == names
+
+
+def test_a_run_explains_itself_in_its_records_and_on_the_server(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    trained = run(capsys, "train", "--data", pictures, "--out", "artifact", *TINY)
+    records = Path("artifact-run")
+    # A run that gets everything right has no contact sheet of what it got wrong.
+    expected = RECORDS | ({"misclassified.png"} if trained["test_accuracy"] < 1 else set())
+    assert {path.name for path in records.iterdir()} == expected | {"progress.pt"}
+    client = connect(database)
+    uploaded = {file.path for file in client.list_artifacts(trained["run_id"])}
+    assert uploaded == expected | {"model"}
+    card = (records / "model_card.md").read_text()
+    assert trained["sha256"] in card
+    assert f"Accuracy {trained['test_accuracy']:.2%}" in card
+    judged = json.loads((records / "evaluation.json").read_text())
+    again = run(capsys, "evaluate", "--artifact", "artifact", "--data", pictures, "--split", "test")
+    assert judged["accuracy"] == again["accuracy"]
+    assert judged["calibration_error"] == pytest.approx(again["calibration_error"], abs=1e-6)
+    logged = client.get_run(trained["run_id"]).data
+    assert logged.metrics["test_recall_dog"] == judged["per_class"]["dog"]["recall"]
+
+
+def test_a_finished_run_that_is_resumed_gives_the_same_artifact_in_the_same_run(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    first = run(capsys, "train", "--data", pictures, "--out", "artifact", *TINY)
+    shutil.rmtree("artifact")
+    again = run(capsys, "train", "--data", pictures, "--out", "artifact", *TINY, "--resume")
+    assert (again["sha256"], again["run_id"]) == (first["sha256"], first["run_id"])
+    status, sentence = refused(
+        capsys, "train", "--data", pictures, "--out", "artifact", *TINY, "--resume", "--seed", "1"
+    )
+    assert status == 2
+    assert "is of a run with seed 0, not 1" in sentence
+
+
+def test_a_worse_model_is_refused_by_status_3_until_a_reason_is_given(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    good = ("--size", "32", "--channels", "3,8,16", "--epochs", "20", "--threads", "1")
+    parts = ("--test-percent", "40")
+    run(capsys, "train", "--data", pictures, "--out", "good", *good, *parts)
+    run(capsys, "train", "--data", pictures, "--out", "bad", *TINY, *parts, "--epochs", "1")
+    run(capsys, "register", "--artifact", "good", "--alias", "champion")
+    command = ["register", "--artifact", "bad", "--alias", "champion"]
+    status, sentence = refused(capsys, *command)
+    assert status == 3
+    assert "it is worse than version 1, the champion" in sentence
+    overridden = run(capsys, *command, "--override", "a test")
+    assert (overridden["version"], overridden["validation"]) == (2, "overridden")
+
+
+def test_onnx_is_added_to_an_artifact_in_a_folder_of_its_own(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    run(capsys, "train", "--data", pictures, "--out", "artifact", *TINY)
+    exported = run(capsys, "export", "--artifact", "artifact", "--onnx", "--out", "exported")
+    assert exported["sha256"] == digest(Path("exported"))
+    weights = [Path(name, "model.safetensors").read_bytes() for name in ("artifact", "exported")]
+    assert weights[0] == weights[1]
+    status, sentence = refused(capsys, "export", "--artifact", "artifact", "--out", "artifact")
+    assert status == 2
+    assert "name a new folder" in sentence

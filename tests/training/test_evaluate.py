@@ -49,8 +49,27 @@ def test_the_model_is_judged_in_evaluation_mode_and_left_as_it_was(training: boo
     first = evaluate(model, pictures([0, 99, 200], [0, 1, 1]), SPEC)
     assert model.training == training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert evaluate(model.eval(), pictures([0, 99, 200], [0, 1, 1]), SPEC) == first
+    again = evaluate(model.eval(), pictures([0, 99, 200], [0, 1, 1]), SPEC)
+    assert torch.equal(again.logits, first.logits)
 
 
-def test_accuracy_is_the_share_on_the_diagonal():
-    assert Evaluation(confusion=((8, 2), (0, 10)), loss=0.0).accuracy == pytest.approx(0.9)
+def judged_of(right: int, wrong: int) -> Evaluation:
+    logits = torch.tensor([[1.0, 0.0]] * right + [[0.0, 1.0]] * wrong)
+    return Evaluation(logits, torch.zeros(right + wrong, dtype=torch.int64))
+
+
+def test_accuracy_is_the_share_that_is_right():
+    assert judged_of(18, 2).accuracy == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "low", "high"),
+    [
+        (90, 10, 0.8256, 0.9448),
+        (20, 0, 0.8389, 1.0),
+        (0, 20, 0.0, 0.1611),
+        (877, 120, 0.8580, 0.8984),
+    ],
+)
+def test_the_interval_of_the_accuracy_is_wilsons(right: int, wrong: int, low: float, high: float):
+    assert judged_of(right, wrong).interval == pytest.approx((low, high), abs=1e-4)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model_training.model import SimpleCNN
+from model_training.model import ResidualUnit, SimpleCNN
 
 
 def test_it_turns_pictures_into_one_logit_per_class():
@@ -22,6 +22,21 @@ def test_its_parameters_have_the_names_of_the_artifacts_contract():
     expected = {f"features.{index}.{name}" for index in (0, 1) for name in names}
     expected |= {"classifier.weight", "classifier.bias"}
     assert set(SimpleCNN((3, 4, 8), ("a", "b")).state_dict()) == expected
+
+
+def test_residual_units_add_parameters_and_keep_the_shape():
+    model = SimpleCNN((3, 4, 8), ("a", "b"), depth=2)
+    assert model(torch.zeros(5, 3, 16, 16)).shape == (5, 2)
+    added = set(model.state_dict()) - set(SimpleCNN((3, 4, 8), ("a", "b")).state_dict())
+    assert {name.split(".")[2] for name in added} == {"residual"}
+    assert "features.1.residual.1.conv2.weight" in added
+
+
+def test_a_residual_unit_whose_last_norm_is_zero_changes_nothing():
+    unit = ResidualUnit(4)
+    torch.nn.init.zeros_(unit.norm2.weight)
+    features = torch.rand(2, 4, 8, 8)
+    assert torch.equal(unit(features), features)
 
 
 def test_the_answer_depends_on_what_is_seen_and_not_on_the_rest_of_the_batch():

@@ -73,7 +73,7 @@ def test_pictures_are_128_pixels_wide_and_in_colour():
 def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[Split, Images]:
     folder = scan(write(tmp_path_factory.mktemp("synthetic"), 1000))
     parts = split(folder, validation_percent=10, test_percent=10)
-    return {part: load(folder, samples, SPEC) for part, samples in parts.items()}
+    return {part: load(folder, samples, SPEC).images for part, samples in parts.items()}
 
 
 @pytest.mark.parametrize("penalty", [1e-1, 1e-2, 1e-3])
@@ -116,7 +116,7 @@ def test_the_network_gets_at_least_99_percent_right(splits: dict[Split, Images])
         ("cat", "dog"),
         training=splits[Split.TRAIN],
         validation=splits[Split.VALIDATION],
-        on_epoch=lambda epoch: None,
+        on_epoch=lambda epoch, progress: None,
     )
     description = Description(
         name="cats-dogs",

@@ -1,24 +1,19 @@
 from __future__ import annotations
 
-import io
-import json
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from model_training.errors import TrackingError, TrackingUnreachableError
-from model_training.evaluate import Evaluation
 from model_training.mlflow_client import connect
-from model_training.tracking import confusion_picture, tracked_run
-from model_training.train import Epoch
-
-JUDGED = Evaluation(confusion=((8, 2), (1, 9)), loss=0.25)
+from model_training.resume import Curve
+from model_training.tracking import tracked_run
 
 
-def epoch(number: int) -> Epoch:
-    return Epoch(number, 1.0 / number, 0.5, JUDGED, best=True, state={})
+def curve(number: int) -> Curve:
+    return Curve(number, 1.0 / number, 0.5, 0.4, 0.75, at=1_700_000_000_000 + number)
 
 
 def only_run(uri: str, experiment: str = "cats-dogs") -> Any:
@@ -34,16 +29,21 @@ def files_of(uri: str, run_id: str, tmp_path: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def test_a_run_holds_parameters_curves_figures_and_the_artifact(database: str, tmp_path: Path):
-    artifact, downloads = tmp_path / "artifact", tmp_path / "downloads"
-    artifact.mkdir()
-    downloads.mkdir()
+def test_a_run_holds_parameters_curves_figures_records_and_the_artifact(
+    database: str, tmp_path: Path
+):
+    artifact, records, downloads = (tmp_path / name for name in ("artifact", "run", "downloads"))
+    for folder in (artifact, records, downloads):
+        folder.mkdir()
     (artifact / "model.json").write_bytes(b"{}\n")
+    (records / "model_card.md").write_bytes(b"# card\n")
+    (records / "progress.pt").write_bytes(b"large")
     with tracked_run(database, experiment="cats-dogs") as run:
         run.log_parameters({"epochs": 2, "channels": "3,4"})
-        run.log_epoch(epoch(1))
-        run.log_epoch(epoch(2))
-        run.log_evaluation(JUDGED, ("cat", "dog"))
+        run.log_curve(curve(1))
+        run.log_curve(curve(2))
+        run.log_metrics({"test_accuracy": 0.85})
+        run.log_records(records, without=("*progress.pt*",))
         run.log_artifact(artifact, "a" * 64, "b" * 64)
 
     logged = only_run(database)
@@ -51,16 +51,32 @@ def test_a_run_holds_parameters_curves_figures_and_the_artifact(database: str, t
     assert logged.data.params == {"epochs": "2", "channels": "3,4"}
     assert (logged.data.tags["sha256"], logged.data.tags["data_version"]) == ("a" * 64, "b" * 64)
     assert logged.data.metrics["test_accuracy"] == pytest.approx(0.85)
-    curve = connect(database).get_metric_history(logged.info.run_id, "train_loss")
-    assert [(point.step, point.value) for point in curve] == [(1, 1.0), (2, 0.5)]
+    points = connect(database).get_metric_history(logged.info.run_id, "train_loss")
+    assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 0.5)]
     files = files_of(database, logged.info.run_id, downloads)
-    assert files["model/model.json"] == b"{}\n"
-    assert json.loads(files["confusion_matrix.json"]) == {
-        "classes": ["cat", "dog"],
-        "rows_true_columns_predicted": [[8, 2], [1, 9]],
-    }
-    with Image.open(io.BytesIO(files["confusion_matrix.png"])) as picture:
-        assert picture.format == "PNG"
+    assert files == {"model/model.json": b"{}\n", "model_card.md": b"# card\n"}
+
+
+def test_a_run_that_goes_on_is_the_same_run_and_its_points_are_not_doubled(database: str):
+    with (
+        contextlib.suppress(ZeroDivisionError),
+        tracked_run(database, experiment="cats-dogs") as broken,
+    ):
+        broken.log_curve(curve(1))
+        _ = 1 / 0
+    with tracked_run(database, experiment="cats-dogs", run_id=broken.run_id) as run:
+        assert only_run(database).info.status == "RUNNING"
+        run.log_curve(curve(1))
+        run.log_curve(curve(2))
+    logged = only_run(database)
+    assert (logged.info.run_id, logged.info.status) == (broken.run_id, "FINISHED")
+    points = connect(database).get_metric_history(logged.info.run_id, "train_loss")
+    assert [point.step for point in points] == [1, 2]
+
+
+def test_a_run_that_the_server_does_not_know_is_a_new_one(database: str):
+    with tracked_run(database, experiment="cats-dogs", run_id="0" * 32) as run:
+        assert run.run_id != "0" * 32
 
 
 def test_a_run_that_breaks_is_marked_as_failed(database: str):
@@ -96,10 +112,3 @@ def test_a_server_that_does_not_answer_is_told_apart_from_one_that_refuses(
         tracked_run(uri, experiment="cats-dogs"),
     ):
         pytest.fail("there is no server to track anything")
-
-
-def test_the_confusion_picture_shows_every_count_and_class():
-    figure = confusion_picture(Evaluation(((5, 0, 1), (2, 7, 0), (0, 0, 9)), 0.1), ("a", "b", "c"))
-    axes = figure.axes[0]
-    assert [text.get_text() for text in axes.texts] == list("501270009")
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]

@@ -8,7 +8,7 @@ import torch
 from model_training.config import TrainConfig
 from model_training.data import Images, Split, load, scan, split
 from model_training.manifest import InputSpec
-from model_training.train import Epoch, augment, train
+from model_training.train import Epoch, one_cycle, train
 
 TINY = TrainConfig(size=16, channels=(3, 4, 8), epochs=3, threads=1)
 CLASSES = ("cat", "dog")
@@ -19,7 +19,7 @@ def images(pictures: Path) -> dict[Split, Images]:
     folder = scan(pictures)
     parts = split(folder, validation_percent=10, test_percent=10)
     spec = InputSpec(height=16, width=16)
-    return {part: load(folder, samples, spec) for part, samples in parts.items()}
+    return {part: load(folder, samples, spec).images for part, samples in parts.items()}
 
 
 def run(config: TrainConfig, images: dict[Split, Images]) -> tuple[Epoch, list[Epoch]]:
@@ -29,7 +29,7 @@ def run(config: TrainConfig, images: dict[Split, Images]) -> tuple[Epoch, list[E
         CLASSES,
         training=images[Split.TRAIN],
         validation=images[Split.VALIDATION],
-        on_epoch=epochs.append,
+        on_epoch=lambda epoch, progress: epochs.append(epoch),
     )
     return best, epochs
 
@@ -73,33 +73,33 @@ def test_the_best_epoch_keeps_its_own_weights_whatever_comes_after(
     assert same_weights(best, epochs[best.number - 1])
 
 
-def gradients(count: int) -> torch.Tensor:
-    """Pictures whose every pixel tells its row, column and picture."""
-    pixels = torch.zeros(count, 3, 16, 16, dtype=torch.uint8)
-    pixels[:, 0] = torch.arange(16, dtype=torch.uint8)[:, None]
-    pixels[:, 1] = torch.arange(16, dtype=torch.uint8)
-    pixels[:, 2] = torch.arange(count, dtype=torch.uint8)[:, None, None]
-    return pixels
+def test_the_averaged_weights_are_kept_where_that_is_asked_for(images: dict[Split, Images]):
+    plain, _ = run(TINY, images)
+    averaged, _ = run(TINY.model_copy(update={"ema_decay": 0.9}), images)
+    assert not same_weights(plain, averaged)
 
 
-def test_augmentation_only_mirrors_and_shifts_and_repeats_the_edge():
-    torch.manual_seed(0)
-    result = augment(gradients(50)).int()
-    assert torch.equal(result[:, 2, 0, 0], torch.arange(50, dtype=torch.int32))
-    for picture in result:
-        down, right = picture[0, :, 0], picture[1, 0, :]
-        assert torch.equal(picture[0], down[:, None].expand(16, 16))
-        assert torch.equal(picture[1], right.expand(16, 16))
-        shift = int(down[8]) - 8
-        assert abs(shift) <= 2
-        assert down.tolist() == [min(15, max(0, row + shift)) for row in range(16)]
-        columns = right if right[8] > right[7] else right.flip(0)
-        shift = int(columns[8]) - 8
-        assert abs(shift) <= 2
-        assert columns.tolist() == [min(15, max(0, column + shift)) for column in range(16)]
+def test_a_run_ends_early_when_patience_is_at_an_end(images: dict[Split, Images]):
+    best, epochs = run(TINY.model_copy(update={"epochs": 40, "patience": 1}), images)
+    assert epochs[-1].number == best.number + 1 < 40
 
 
-def test_every_picture_of_a_batch_is_augmented_by_itself():
-    torch.manual_seed(0)
-    seen = {(int(p[0, 8, 8]), int(p[1, 8, 8])) for p in augment(gradients(200))}
-    assert len(seen) > 20
+def test_mixed_precision_trains_and_keeps_float32_weights(images: dict[Split, Images]):
+    exact, _ = run(TINY, images)
+    mixed, _ = run(TINY.model_copy(update={"precision": "bfloat16"}), images)
+    assert not same_weights(exact, mixed)
+    assert {value.dtype for value in mixed.state.values()} == {torch.float32, torch.int64}
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing():
+    rates = [one_cycle(step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(1 / 25)
+    assert max(rates) == rates[29] == pytest.approx(1.0)
+    assert rates[:30] == sorted(rates[:30])
+    assert rates[29:] == sorted(rates[29:], reverse=True)
+    assert rates[-1] < 1e-5
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_the_shortest_runs_have_learning_rates_too(steps: int):
+    assert all(0 < one_cycle(step, steps) <= 1 for step in range(steps))

@@ -21,8 +21,16 @@ from torch import Tensor
 
 from model_training.config import sentence
 from model_training.errors import ArtifactError
-from model_training.manifest import MANIFEST_FILE, WEIGHTS_FILE, Description, Manifest, Weights
+from model_training.manifest import (
+    MANIFEST_FILE,
+    ONNX_FILE,
+    WEIGHTS_FILE,
+    Description,
+    Manifest,
+    Weights,
+)
 from model_training.model import SimpleCNN
+from model_training.onnx_export import to_onnx
 
 READ_SIZE: Final = 1024 * 1024  # bytes
 
@@ -65,8 +73,14 @@ def file_sha256(path: Path) -> str:
     return sha256.hexdigest()
 
 
-def write_artifact(out: Path, state: Mapping[str, Tensor], description: Description) -> str:
-    """Writes the artifact to `out` and returns its digest.
+def write_artifact(
+    out: Path,
+    state: Mapping[str, Tensor],
+    description: Description,
+    *,
+    with_onnx: bool = False,
+) -> str:
+    """Writes the artifact to `out` and returns its digest; `with_onnx` adds model.onnx.
 
     An artifact that is there already is replaced whole; any other folder with files is refused
     with ArtifactError. The folder appears complete or not at all.
@@ -86,6 +100,9 @@ def write_artifact(out: Path, state: Mapping[str, Tensor], description: Descript
             manifest.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False
         )
         (fresh / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+        if with_onnx:
+            network = build_model(description, weights, "the model")
+            (fresh / ONNX_FILE).write_bytes(to_onnx(network, manifest).content)
         if out.exists():
             out.rename(Path(temporary) / "replaced")
         fresh.rename(out)
@@ -98,7 +115,7 @@ def refuse_foreign_folder(out: Path) -> None:
         return
     if not out.is_dir():
         raise ArtifactError(f"{out} is a file; name a folder for the artifact")
-    foreign = {path.name for path in out.iterdir()} - {MANIFEST_FILE, WEIGHTS_FILE}
+    foreign = {path.name for path in out.iterdir()} - {MANIFEST_FILE, ONNX_FILE, WEIGHTS_FILE}
     if foreign:
         raise ArtifactError(
             f"{out} holds other files ({min(foreign)}) and would be replaced by the artifact;"
@@ -129,7 +146,8 @@ def read_artifact(folder: Path) -> Artifact:
 
 def build_model(description: Description, state: Mapping[str, Tensor], origin: str) -> SimpleCNN:
     """The described network with these weights, in evaluation mode; ArtifactError on a misfit."""
-    model = SimpleCNN(description.architecture.channels, description.classes)
+    architecture = description.architecture
+    model = SimpleCNN(architecture.channels, description.classes, architecture.depth)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -7,6 +7,7 @@ exported. It is read with `weights_only=True`: nothing that a stranger put into 
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Description]:
     """Reads a checkpoint of `train` without running any code that it may carry."""
     if not path.is_file():
         raise ArtifactError(f"there is no checkpoint {path}")
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ArtifactError(
-            f"{path} is refused: it is damaged or holds more than tensors ({reason});"
-            " save its state dict with `model-train train --checkpoint`"
-        ) from error
+    content = load_tensors(path)
     if not isinstance(content, dict) or set(content) != {"description", "state_dict"}:
         raise ArtifactError(
             f"{path} is no checkpoint of `model-train train`: a bare state dict says neither its"
@@ -55,3 +49,32 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Description]:
     state: dict[str, Tensor] = content["state_dict"]
     build_model(description, state, str(path))
     return state, description
+
+
+# What torch raises for bytes that are no tensors of its own.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def load_tensors(path: Path) -> Any:
+    """What torch has saved in a file, if that is tensors and plain values; else ArtifactError."""
+    try:
+        with warnings.catch_warnings():  # of torch's, about how a file was made that it then reads
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ArtifactError(
+            f"{path} is refused: it is damaged or holds more than tensors ({reason});"
+            " save its state dict with `model-train train --checkpoint`"
+        ) from error

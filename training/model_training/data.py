@@ -7,7 +7,6 @@ moves none of the others, and copies of one picture never stand on both sides of
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,21 +14,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from model_training.artifact import digest_of
 from model_training.errors import DataError
 from model_training.manifest import InputSpec
-from model_training.torchvision_compat import v2
+from model_training.pictures import SUFFIXES, Decoded, Finding, decode
 
-SUFFIXES: Final = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 LAYOUT: Final = (
     "expected one folder per class with the images in it, for example cat/1.jpg and dog/1.jpg"
 )
-NAMED_AT_MOST: Final = 5  # unreadable files that an error names; it counts the rest
+NAMED_AT_MOST: Final = 5  # unreadable files that an error names
 READERS: Final = 4  # threads: hashing and decoding leave Python's lock
 
 
@@ -79,6 +75,15 @@ class Images:
         indices = torch.arange(len(self)) if order is None else order
         for batch in torch.split(indices, size):
             yield self.pixels[batch], self.labels[batch]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of samples: the images of those that were kept, and what was found in all."""
+
+    images: Images
+    kept: tuple[Sample, ...]
+    findings: tuple[Finding, ...]
 
 
 def scan(root: Path) -> ImageFolder:
@@ -132,29 +137,18 @@ def split(
         )
         parts[part].append(sample)
     for part, samples in parts.items():
-        missing = set(range(len(folder.classes))) - {sample.label for sample in samples}
-        if missing:
-            raise DataError(
-                f"too few images of {folder.classes[min(missing)]!r} in {folder.root}: none of them"
-                f" falls into the {part} split; add images of this class or enlarge the split"
-            )
+        refuse_missing_class(folder, part, samples)
     return parts
 
 
-def evaluation_transform(image: Image.Image, spec: InputSpec) -> Tensor:
-    """A picture as the network's input, 3 x H x W float32: the preprocessing of the artifact.
-
-    EXIF orientation, RGB (16-bit grey by its high byte), Pillow's antialiased bilinear resize on
-    the 8-bit picture without keeping the aspect ratio, /255, minus mean, over std.
-    """
-    return normalize(_fitted(image, spec), spec)
-
-
-def normalize(pixels: Tensor, spec: InputSpec) -> Tensor:
-    """... x 3 x H x W uint8 -> the same shape in float32, minus mean, over std."""
-    scaled = v2.functional.to_dtype(pixels, torch.float32, scale=True)
-    normalized: Tensor = v2.functional.normalize(scaled, list(spec.mean), list(spec.std))
-    return normalized
+def refuse_missing_class(folder: ImageFolder, part: Split, samples: Sequence[Sample]) -> None:
+    """Raises DataError when a class has no image in a split."""
+    missing = set(range(len(folder.classes))) - {sample.label for sample in samples}
+    if missing:
+        raise DataError(
+            f"too few images of {folder.classes[min(missing)]!r} in {folder.root}: none of them"
+            f" falls into the {part} split; add images of this class or enlarge the split"
+        )
 
 
 def load(
@@ -163,25 +157,28 @@ def load(
     spec: InputSpec,
     *,
     on_image: Callable[[], None] = lambda: None,
-) -> Images:
+) -> Loaded:
     """Decodes samples into memory (height * width * 3 bytes each), in the order given.
 
-    Raises DataError naming the files that cannot be read.
+    Files that cannot be decoded are left out and found; raises DataError when there are no others.
     """
 
-    def read(sample: Sample) -> Tensor | str:
+    def read(sample: Sample) -> Decoded:
         on_image()
-        return _decode(folder.root / sample.path, spec)
+        return decode(sample.path, _bytes(folder.root / sample.path), spec)
 
     with ThreadPoolExecutor(READERS) as readers:
         decoded = list(readers.map(read, samples))
-    broken = [reason for reason in decoded if isinstance(reason, str)]
-    if broken:
-        named = "; ".join(broken[:NAMED_AT_MOST])
-        more = f"; and {len(broken) - NAMED_AT_MOST} more" if len(broken) > NAMED_AT_MOST else ""
-        raise DataError(f"these images cannot be read, replace or remove them: {named}{more}")
-    pixels = torch.stack([image for image in decoded if isinstance(image, Tensor)])
-    return Images(pixels, torch.tensor([sample.label for sample in samples]))
+    findings = tuple(finding for one in decoded for finding in one.findings)
+    pixels = [one.pixels for one in decoded if one.pixels is not None]
+    if not pixels:
+        named = "; ".join(f"{found.path} ({found.detail})" for found in findings[:NAMED_AT_MOST])
+        raise DataError(f"no image of {folder.root} can be read: {named or 'there are none'}")
+    kept = tuple(
+        sample for sample, one in zip(samples, decoded, strict=True) if one.pixels is not None
+    )
+    labels = torch.tensor([sample.label for sample in kept])
+    return Loaded(Images(torch.stack(pixels), labels), kept, findings)
 
 
 def _is_image(path: Path) -> bool:
@@ -190,28 +187,12 @@ def _is_image(path: Path) -> bool:
 
 
 def _sample(root: Path, path: Path, label: int) -> Sample:
+    sha256 = hashlib.sha256(_bytes(path)).hexdigest()
+    return Sample(path.relative_to(root).as_posix(), label, sha256)
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    return Sample(path.relative_to(root).as_posix(), label, hashlib.sha256(content).hexdigest())
-
-
-def _decode(path: Path, spec: InputSpec) -> Tensor | str:
-    """The fitted pixels, or a phrase that names the file and what is wrong with it."""
-    try:
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
-            return _fitted(image, spec)
-    except UnidentifiedImageError:
-        return f"{path} (not an image)"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"{path} ({error})"
-
-
-def _fitted(image: Image.Image, spec: InputSpec) -> Tensor:
-    """The picture upright, in RGB and of the network's size: 3 x H x W uint8."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):  # Pillow would cut off all above 255: white
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    resized = upright.convert("RGB").resize((spec.width, spec.height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()

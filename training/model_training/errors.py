@@ -4,6 +4,7 @@ TrainingError               everything a user of `model-train` can be told in on
 ├── ConfigError             a setting of a run that cannot work
 ├── DataError               a folder of images that cannot be trained on
 ├── ArtifactError           an artifact or a checkpoint that cannot be read or written
+├── GateError               a model that may not follow the champion
 └── TrackingError           MLflow refused a request
     └── TrackingUnreachableError    MLflow could not be reached: trying again may help
 """
@@ -27,6 +28,12 @@ class DataError(TrainingError):
 
 class ArtifactError(TrainingError):
     """An artifact or a checkpoint that cannot be read or written."""
+
+
+class GateError(TrainingError):
+    """A model that may not follow the champion."""
+
+    exit_status = 3
 
 
 class TrackingError(TrainingError):

@@ -6,14 +6,21 @@ a contract with the server, which has types of its own for it.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from model_training.config import MODEL_NAME
 
 MANIFEST_FILE: Final = "model.json"
 WEIGHTS_FILE: Final = "model.safetensors"
+ONNX_FILE: Final = "model.onnx"
 
 
 class _Part(BaseModel):
@@ -25,6 +32,18 @@ class Architecture(_Part):
 
     name: Literal["SimpleCNN"] = "SimpleCNN"
     channels: Annotated[tuple[int, ...], Field(min_length=2)]
+    depth: Annotated[int, Field(ge=0)] = 0
+    """Residual units in each block."""
+
+    @model_serializer(mode="wrap")
+    def _without_depth_where_there_is_none(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """A server that knows no depth still takes what has none."""
+        written: dict[str, Any] = handler(self)
+        if not self.depth:
+            del written["depth"]
+        return written
 
 
 class InputSpec(_Part):

@@ -26,6 +26,7 @@ for _name, _value in _SETTINGS.items():
 logging.getLogger("alembic").setLevel(logging.WARNING)  # a line per migration of a new database
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # a line per retry; the end is an exception
 
+import numpy as np  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402 - only after the settings
 from mlflow.entities import Metric, Param, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException, RestException  # noqa: E402
@@ -33,15 +34,20 @@ from requests.exceptions import RequestException  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 ALREADY_EXISTS: Final = "RESOURCE_ALREADY_EXISTS"
+DOES_NOT_EXIST: Final = "RESOURCE_DOES_NOT_EXIST"
+INVALID: Final = "INVALID_PARAMETER_VALUE"  # what it says of an alias that nobody has set
 
 __all__ = [
     "ALREADY_EXISTS",
+    "DOES_NOT_EXIST",
+    "INVALID",
     "Metric",
     "MlflowException",
     "Param",
     "RunTag",
     "connect",
     "mlflow_errors",
+    "signature",
 ]
 
 
@@ -49,6 +55,19 @@ def connect(tracking_uri: str) -> Any:
     """An MlflowClient whose registry is the tracking server's own."""
     with mlflow_errors(tracking_uri):
         return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def signature(image: tuple[int, int, int], classes: int) -> dict[str, Any]:
+    """What a model takes and gives in MLflow's own form: -1 x image -> -1 x classes, float32."""
+    from mlflow.models.signature import ModelSignature  # noqa: PLC0415 - takes a second to import
+    from mlflow.types import Schema, TensorSpec  # noqa: PLC0415
+
+    kind = np.dtype("float32")
+    described: dict[str, Any] = ModelSignature(
+        inputs=Schema([TensorSpec(kind, (-1, *image), "images")]),
+        outputs=Schema([TensorSpec(kind, (-1, classes), "logits")]),
+    ).to_dict()
+    return described
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from model_training.data import ImageFolder, Images, Sample, load
+from model_training.check import DataReport
+from model_training.data import ImageFolder, Loaded, Sample, load
 from model_training.manifest import InputSpec
 
 Summary = Mapping[str, object]
@@ -39,9 +40,23 @@ def progress_bars() -> Progress:
     )
 
 
+def note(sentence: str) -> None:
+    """Says something on stderr that a user should know, and goes on."""
+    Console(stderr=True, soft_wrap=True).print(sentence, markup=False, highlight=False)
+
+
+def note_left_out(report: DataReport) -> None:
+    """Names every file that is not used, and counts the other findings."""
+    for finding in report.left_out:
+        note(f"left out: {finding.path} ({finding.kind}: {finding.detail})")
+    others = sum(report.counts.values()) - len(report.left_out)
+    if others:
+        note(f"{others} other findings; `model-train prepare --check {report.root}` lists them")
+
+
 def load_with_bar(
     folder: ImageFolder, samples: Sequence[Sample], spec: InputSpec, bars: Progress, title: str
-) -> Images:
+) -> Loaded:
     """Decodes samples into memory with a bar of their own; raises DataError."""
     task = bars.add_task(f"{title} images", total=len(samples), note="")
     return load(folder, samples, spec, on_image=lambda: bars.advance(task))

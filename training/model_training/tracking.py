@@ -1,10 +1,12 @@
-"""Logs a training run to MLflow: parameters, curves, the confusion matrix and the artifact.
+"""Logs a training run to MLflow: parameters, curves, figures, records and the artifact.
 
 Called by the command `train`, and by the registry for an artifact that no run has logged.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from matplotlib.figure import Figure
-
-from model_training.evaluate import Evaluation
 from model_training.mlflow_client import (
     ALREADY_EXISTS,
+    DOES_NOT_EXIST,
     Metric,
     MlflowException,
     Param,
@@ -24,7 +24,7 @@ from model_training.mlflow_client import (
     connect,
     mlflow_errors,
 )
-from model_training.train import Epoch
+from model_training.resume import Curve
 
 ARTIFACT_PATH: Final = "model"  # where a run keeps the artifact
 SHA256_TAG: Final = "sha256"
@@ -46,29 +46,32 @@ class TrackedRun:
         with mlflow_errors(self.tracking_uri):
             self.client.log_batch(self.run_id, params=params)
 
-    def log_epoch(self, epoch: Epoch) -> None:
-        """Adds a point to each curve."""
-        points = {
-            "train_loss": epoch.train_loss,
-            "train_accuracy": epoch.train_accuracy,
-            "validation_loss": epoch.validation.loss,
-            "validation_accuracy": epoch.validation.accuracy,
-        }
-        self._log_metrics(points, step=epoch.number)
-
-    def log_evaluation(self, evaluation: Evaluation, classes: tuple[str, ...]) -> None:
-        """Logs the figures on the test images and the confusion matrix, as a picture and JSON."""
-        matrix = {"classes": classes, "rows_true_columns_predicted": evaluation.confusion}
-        figures = {
-            "test_accuracy": evaluation.accuracy,
-            "test_loss": evaluation.loss,
-            "test_images": evaluation.images,
-        }
-        self._log_metrics(figures, step=0)
+    def log_commit(self, commit: str) -> None:
+        """Says which commit of the user's repository the run belongs to, as MLflow itself does."""
         with mlflow_errors(self.tracking_uri):
-            self.client.log_dict(self.run_id, matrix, "confusion_matrix.json")
-            picture = confusion_picture(evaluation, classes)
-            self.client.log_figure(self.run_id, picture, "confusion_matrix.png")
+            self.client.set_tag(self.run_id, "mlflow.source.git.commit", commit)
+
+    def log_curve(self, curve: Curve) -> None:
+        """Adds a point to each curve; the same one again adds nothing."""
+        points = {
+            "train_loss": curve.train_loss,
+            "train_accuracy": curve.train_accuracy,
+            "validation_loss": curve.validation_loss,
+            "validation_accuracy": curve.validation_accuracy,
+        }
+        self._log_metrics(points, step=curve.number, at=curve.at)
+
+    def log_metrics(self, values: Mapping[str, float]) -> None:
+        """Logs the figures at the end."""
+        self._log_metrics(values, step=0)
+
+    def log_records(self, folder: Path, *, without: tuple[str, ...] = ()) -> None:
+        """Uploads a folder of records, but for the files that match a pattern."""
+        with tempfile.TemporaryDirectory() as temporary:
+            copy = Path(temporary) / "records"
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*without))
+            with mlflow_errors(self.tracking_uri):
+                self.client.log_artifacts(self.run_id, str(copy))
 
     def log_artifact(self, folder: Path, sha256: str, data_version: str | None) -> None:
         """Uploads the artifact folder and tags the run with what identifies it."""
@@ -77,23 +80,29 @@ class TrackedRun:
             self.client.log_artifacts(self.run_id, str(folder), ARTIFACT_PATH)
             self.client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()])
 
-    def _log_metrics(self, values: Mapping[str, float], *, step: int) -> None:
+    def _log_metrics(
+        self, values: Mapping[str, float], *, step: int, at: int | None = None
+    ) -> None:
         """All of them in one request."""
-        now = time.time_ns() // 1_000_000
+        now = at or time.time_ns() // 1_000_000
         metrics = [Metric(name, value, now, step) for name, value in values.items()]
         with mlflow_errors(self.tracking_uri):
             self.client.log_batch(self.run_id, metrics=metrics)
 
 
 @contextmanager
-def tracked_run(tracking_uri: str, *, experiment: str) -> Iterator[TrackedRun]:
-    """A new run in the experiment, which is created when absent.
+def tracked_run(
+    tracking_uri: str, *, experiment: str, run_id: str | None = None
+) -> Iterator[TrackedRun]:
+    """A new run in the experiment, which is created when absent; or `run_id`, which goes on.
 
+    A run that the server does not know (any more) is a new one.
     The run ends as FINISHED, as KILLED on an interrupt from the keyboard, else as FAILED.
     """
     client = connect(tracking_uri)
     with mlflow_errors(tracking_uri):
-        run = client.create_run(_experiment_id(client, experiment))
+        run = _known_run(client, run_id) if run_id else None
+        run = run or client.create_run(_experiment_id(client, experiment))
     tracked = TrackedRun(client, tracking_uri, run.info.run_id, run.info.artifact_uri)
     status = "FAILED"
     try:
@@ -107,22 +116,15 @@ def tracked_run(tracking_uri: str, *, experiment: str) -> Iterator[TrackedRun]:
             client.set_terminated(tracked.run_id, status)
 
 
-def confusion_picture(evaluation: Evaluation, classes: tuple[str, ...]) -> Figure:
-    """The confusion matrix with its counts; rows are the true classes."""
-    side = 2.5 + 0.6 * len(classes)  # inches
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.add_subplot(
-        xlabel="predicted", ylabel="true", title=f"accuracy {evaluation.accuracy:.2%}"
-    )
-    axes.imshow(evaluation.confusion, cmap="Blues", vmin=0)
-    axes.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 4 else 0)
-    axes.set_yticks(range(len(classes)), classes)
-    darkest = max(max(row) for row in evaluation.confusion)
-    for true, row in enumerate(evaluation.confusion):
-        for predicted, count in enumerate(row):
-            colour = "white" if count > darkest / 2 else "black"
-            axes.text(predicted, true, str(count), ha="center", va="center", color=colour)
-    return figure
+def _known_run(client: Any, run_id: str) -> Any:
+    try:
+        known = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != DOES_NOT_EXIST:
+            raise
+        return None
+    client.update_run(run_id, status="RUNNING")
+    return known
 
 
 def _experiment_id(client: Any, name: str) -> str:

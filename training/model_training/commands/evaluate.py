@@ -3,37 +3,71 @@
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import dataclass
 
-from model_training.artifact import read_artifact
+from rich.progress import Progress as Bars
+
+from model_training.artifact import Artifact, read_artifact
+from model_training.check import DataReport, report
 from model_training.data import ImageFolder, Sample, Split, scan, split_of
 from model_training.errors import DataError
-from model_training.evaluate import evaluate
-from model_training.report import Summary, load_with_bar, progress_bars
+from model_training.evaluate import Evaluation, evaluate
+from model_training.figures import summary
+from model_training.predictions import Predictions, predictions
+from model_training.report import Summary, load_with_bar, note_left_out, progress_bars
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an artifact said of a folder's images."""
+
+    evaluation: Evaluation
+    samples: tuple[Sample, ...]
+    """In the evaluation's order, with the artifact's labels."""
+    classes: tuple[str, ...]
+    data: DataReport
+
+    @property
+    def predictions(self) -> Predictions:
+        """The same by image."""
+        return predictions(self.evaluation, self.samples, self.classes)
 
 
 def run(arguments: argparse.Namespace) -> Summary:
     """Judges an artifact on a folder, or on the part of it that training kept for the test."""
     artifact = read_artifact(arguments.artifact)
     folder = scan(arguments.data)
-    samples = _relabelled(folder, artifact.manifest.classes)
-    if arguments.split == Split.TEST:
-        samples = [sample for sample in samples if _is_test(sample, arguments.test_percent)]
-    if not samples:
-        raise DataError(f"no image of {folder.root} falls into the test split: use --split all")
     with progress_bars() as bars:
-        images = load_with_bar(folder, samples, artifact.manifest.input, bars, arguments.split)
-        judged = evaluate(artifact.model, images, artifact.manifest.input)
-    return {
+        judged = judge(artifact, folder, arguments.split, arguments.test_percent, bars)
+    note_left_out(judged.data)
+    figures = {
         "artifact": str(arguments.artifact),
         "sha256": artifact.sha256,
         "data": str(arguments.data),
+        "data_version": folder.fingerprint,
         "split": str(arguments.split),
-        "images": judged.images,
-        "accuracy": judged.accuracy,
-        "loss": judged.loss,
-        "classes": list(artifact.manifest.classes),
-        "confusion": [list(row) for row in judged.confusion],
-    }
+        "left_out": len(judged.data.left_out),
+    } | summary(judged.evaluation, judged.classes)
+    if arguments.out:
+        text = json.dumps(figures, indent=2, ensure_ascii=False)
+        arguments.out.write_text(text + "\n", encoding="utf-8")
+    return figures
+
+
+def judge(
+    artifact: Artifact, folder: ImageFolder, part: str, test_percent: int, bars: Bars
+) -> Judged:
+    """Judges an artifact on all of a folder, or on its part `test`; raises DataError."""
+    classes, spec = artifact.manifest.classes, artifact.manifest.input
+    samples = _relabelled(folder, classes)
+    if part == Split.TEST:
+        samples = [sample for sample in samples if _is_test(sample, test_percent)]
+    if not samples:
+        raise DataError(f"no image of {folder.root} falls into the test split: use --split all")
+    loaded = load_with_bar(folder, samples, spec, bars, part)
+    evaluation = evaluate(artifact.model, loaded.images, spec)
+    return Judged(evaluation, loaded.kept, classes, report(folder, loaded.findings))
 
 
 def _is_test(sample: Sample, test_percent: int) -> bool:

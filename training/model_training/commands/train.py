@@ -3,117 +3,236 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
-from rich.progress import Progress
+from rich.progress import Progress as Bars
 
-from model_training.artifact import build_model, refuse_foreign_folder, write_artifact
+from model_training import resume
+from model_training.artifact import (
+    Artifact,
+    build_model,
+    read_artifact,
+    refuse_foreign_folder,
+    write_artifact,
+)
+from model_training.calibration import calibration_error, fold, scaled, temperature
+from model_training.card import Calibrated
+from model_training.check import DataReport, report
 from model_training.checkpoint import save_checkpoint
 from model_training.config import TrainConfig
-from model_training.data import ImageFolder, Images, Split, scan, split
-from model_training.evaluate import Evaluation, evaluate
+from model_training.data import ImageFolder, Loaded, Split, refuse_missing_class, scan, split
+from model_training.environment import git_commit
+from model_training.evaluate import evaluate
 from model_training.manifest import Architecture, Description, InputSpec
-from model_training.report import Summary, load_with_bar, progress_bars
+from model_training.onnx_export import refuse_without_packages
+from model_training.records import Finished, metrics_of, write_records
+from model_training.report import Summary, load_with_bar, note, note_left_out, progress_bars
+from model_training.settings import gather
 from model_training.tracking import TrackedRun, tracked_run
-from model_training.train import Epoch, train
+from model_training.train import Epoch, Progress, chosen_device, train
+
+PROGRESS_FILE: Final = "progress.pt"
+LEFT_ON_SERVER: Final = (f"*{PROGRESS_FILE}*",)
+"""Not uploaded: it only matters while the run goes on."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The folder as it is trained on."""
+
+    folder: ImageFolder
+    splits: dict[Split, Loaded]
+    report: DataReport
 
 
 def run(arguments: argparse.Namespace) -> Summary:
-    """Trains, judges on the test images, writes the artifact and logs all of it."""
+    """Trains, calibrates, judges on the test images, writes the artifact and logs all of it."""
     started = time.monotonic()
     flags = {name: getattr(arguments, name) for name in TrainConfig.model_fields}
-    config = TrainConfig.of(**{name: value for name, value in flags.items() if value is not None})
+    settings = gather(arguments.config, flags, os.environ)
+    for sentence in settings.overruled:
+        note(sentence)
+    config = settings.config
     refuse_foreign_folder(arguments.out)
-    spec = InputSpec(height=config.size, width=config.size)
+    if arguments.onnx:
+        refuse_without_packages()
+    records: Path = arguments.records or arguments.out.with_name(f"{arguments.out.name}-run")
     with progress_bars() as bars:
-        folder = scan(arguments.data)
-        images = _load_splits(folder, config, spec, bars)
-        with tracked_run(arguments.tracking_uri, experiment=config.name) as run:
-            run.log_parameters(_parameters(config, folder, images))
-            best = _train_with_progress(arguments, config, folder, images, run, bars)
-            model = build_model(_description(config, folder), best.state, "the trained model")
-            judged = evaluate(model, images[Split.TEST], spec)
-            description = _description(config, folder, judged)
-            sha256 = write_artifact(arguments.out, best.state, description)
-            run.log_evaluation(judged, folder.classes)
-            run.log_artifact(arguments.out, sha256, folder.fingerprint)
+        data = _read_data(arguments.data, config, bars)
+        note_left_out(data.report)
+        version = data.folder.fingerprint
+        saved = None
+        if arguments.resume:
+            saved = resume.read(records / PROGRESS_FILE, config, version)
+        with tracked_run(
+            arguments.tracking_uri, experiment=config.name, run_id=saved.run_id if saved else None
+        ) as tracked:
+            tracked.log_parameters(_parameters(config, data))
+            if commit := git_commit(Path.cwd()):
+                tracked.log_commit(commit)
+            training = _Training(arguments, config, data, tracked, records, started, saved)
+            best = training.run(bars)
+            finished, artifact = _finish(arguments, config, data, best, training.curves)
+            write_records(records, finished)
+            tracked.log_metrics(metrics_of(finished))
+            tracked.log_records(records, without=LEFT_ON_SERVER)
+            tracked.log_artifact(artifact.folder, artifact.sha256, version)
+    judged = finished.judged
     return {
         "artifact": str(arguments.out),
-        "sha256": sha256,
-        "classes": list(folder.classes),
-        "images": {str(part): len(images[part]) for part in Split},
+        "sha256": artifact.sha256,
+        "classes": list(data.folder.classes),
+        "images": dict(finished.images),
+        "left_out": len(data.report.left_out),
         "best_epoch": best.number,
         "validation_accuracy": best.validation.accuracy,
-        "test_accuracy": judged.accuracy,
-        "data_version": folder.fingerprint,
-        "run_id": run.run_id,
+        "test_accuracy": judged.after.accuracy,
+        "test_accuracy_interval": list(judged.after.interval),
+        "calibration_error": calibration_error(judged.after),
+        "records": str(records),
+        "data_version": version,
+        "run_id": tracked.run_id,
         "tracking_uri": arguments.tracking_uri,
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(time.monotonic() - training.started, 1),
     }
 
 
-def _load_splits(
-    folder: ImageFolder, config: TrainConfig, spec: InputSpec, bars: Progress
-) -> dict[Split, Images]:
+class _Training:
+    """The loop with what stands around it: a bar, the curves, and the progress on disk."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        config: TrainConfig,
+        data: _Data,
+        tracked: TrackedRun,
+        records: Path,
+        started: float,
+        saved: resume.Saved | None,
+    ) -> None:
+        self.arguments, self.config, self.data = arguments, config, data
+        self.tracked, self.records, self.saved = tracked, records, saved
+        self.curves = saved.curves if saved else ()
+        self.started = started - (saved.seconds if saved else 0)
+
+    def run(self, bars: Bars) -> Epoch:
+        """Trains to the end and returns the best epoch."""
+        task = bars.add_task("epochs", total=self.config.epochs, note="")
+        if self.saved:
+            bars.update(task, advance=self.saved.progress.number)
+            self.tracked.log_curve(self.curves[-1])  # the kill may have come before it was logged
+
+        def on_epoch(epoch: Epoch, progress: Progress) -> None:
+            self.keep(epoch, progress)
+            text = f"loss {epoch.train_loss:.4f}, validation {epoch.validation.accuracy:.2%}"
+            bars.update(task, advance=1, note=text)
+
+        return train(
+            self.config,
+            self.data.folder.classes,
+            training=self.data.splits[Split.TRAIN].images,
+            validation=self.data.splits[Split.VALIDATION].images,
+            on_epoch=on_epoch,
+            resumed=self.saved.progress if self.saved else None,
+        )
+
+    def keep(self, epoch: Epoch, progress: Progress) -> None:
+        """Writes down what the epoch gave: first to the disk, then to the tracking server."""
+        curve = resume.Curve(
+            number=epoch.number,
+            train_loss=epoch.train_loss,
+            train_accuracy=epoch.train_accuracy,
+            validation_loss=epoch.validation.loss,
+            validation_accuracy=epoch.validation.accuracy,
+            at=time.time_ns() // 1_000_000,
+        )
+        self.curves = (*self.curves, curve)
+        seconds = time.monotonic() - self.started
+        saved = resume.Saved(progress, self.curves, self.tracked.run_id, seconds)
+        version = self.data.folder.fingerprint
+        resume.save(self.records / PROGRESS_FILE, saved, self.config, version)
+        if epoch.best and self.arguments.checkpoint:
+            state = fold(epoch.state, temperature(epoch.validation))
+            description = _description(self.config, self.data.folder.classes)
+            save_checkpoint(self.arguments.checkpoint, state, description)
+        self.tracked.log_curve(curve)
+
+
+def _read_data(root: Path, config: TrainConfig, bars: Bars) -> _Data:
+    folder = scan(root)
+    spec = InputSpec(height=config.size, width=config.size)
     parts = split(
         folder,
         validation_percent=config.validation_percent,
         test_percent=config.test_percent,
     )
-    return {
+    splits = {
         part: load_with_bar(folder, samples, spec, bars, part) for part, samples in parts.items()
     }
+    for part, loaded in splits.items():
+        refuse_missing_class(folder, part, loaded.kept)
+    findings = [finding for loaded in splits.values() for finding in loaded.findings]
+    return _Data(folder, splits, report(folder, findings))
 
 
-def _train_with_progress(
+def _finish(
     arguments: argparse.Namespace,
     config: TrainConfig,
-    folder: ImageFolder,
-    images: dict[Split, Images],
-    run: TrackedRun,
-    bars: Progress,
-) -> Epoch:
-    task = bars.add_task("epochs", total=config.epochs, note="")
-
-    def on_epoch(epoch: Epoch) -> None:
-        run.log_epoch(epoch)
-        if epoch.best and arguments.checkpoint:
-            save_checkpoint(arguments.checkpoint, epoch.state, _description(config, folder))
-        note = f"loss {epoch.train_loss:.4f}, validation {epoch.validation.accuracy:.2%}"
-        bars.update(task, advance=1, note=note)
-
-    return train(
-        config,
-        folder.classes,
-        training=images[Split.TRAIN],
-        validation=images[Split.VALIDATION],
-        on_epoch=on_epoch,
+    data: _Data,
+    best: Epoch,
+    curves: tuple[resume.Curve, ...],
+) -> tuple[Finished, Artifact]:
+    """Calibrates on the validation images, judges on the test images, writes the artifact."""
+    classes, test = data.folder.classes, data.splits[Split.TEST]
+    plain = _description(config, classes)
+    by = temperature(best.validation)
+    before = evaluate(build_model(plain, best.state, "the model"), test.images, plain.input)
+    judged = Calibrated(by, before, scaled(before, by))
+    metrics: dict[str, float | int] = {
+        "test_accuracy": round(judged.after.accuracy, 6),
+        "test_images": judged.after.images,
+        "test_calibration_error": round(calibration_error(judged.after), 6),
+    }
+    description = plain.model_copy(update={"metrics": metrics})
+    state = fold(best.state, by)
+    write_artifact(arguments.out, state, description, with_onnx=arguments.onnx)
+    artifact = read_artifact(arguments.out)
+    finished = Finished(
+        config=config,
+        description=description,
+        sha256=artifact.sha256,
+        data=data.report,
+        images={str(part): len(loaded.images) for part, loaded in data.splits.items()},
+        curves=curves,
+        best=best.number,
+        judged=judged,
+        test=test.images,
+        samples=test.kept,
     )
+    return finished, artifact
 
 
-def _parameters(
-    config: TrainConfig, folder: ImageFolder, images: dict[Split, Images]
-) -> dict[str, object]:
+def _parameters(config: TrainConfig, data: _Data) -> dict[str, object]:
     """What is logged as the run's parameters."""
     return config.model_dump() | {
         "channels": ",".join(map(str, config.channels)),
-        "classes": ",".join(folder.classes),
-        "data_version": folder.fingerprint,
-        **{f"{part}_images": len(images[part]) for part in Split},
+        "chosen_device": str(chosen_device(config)),
+        "classes": ",".join(data.folder.classes),
+        "data_version": data.folder.fingerprint,
+        "left_out": len(data.report.left_out),
+        **{f"{part}_images": len(loaded.images) for part, loaded in data.splits.items()},
     }
 
 
-def _description(
-    config: TrainConfig, folder: ImageFolder, judged: Evaluation | None = None
-) -> Description:
-    """model.json, with the test figures once they are known."""
-    metrics: dict[str, float | int] = {}
-    if judged:
-        metrics = {"test_accuracy": round(judged.accuracy, 6), "test_images": judged.images}
+def _description(config: TrainConfig, classes: tuple[str, ...]) -> Description:
+    """model.json, without any figures yet."""
     return Description(
         name=config.name,
-        architecture=Architecture(channels=config.channels),
-        classes=folder.classes,
+        architecture=Architecture(channels=config.channels, depth=config.depth),
+        classes=classes,
         input=InputSpec(height=config.size, width=config.size),
-        metrics=metrics,
     )

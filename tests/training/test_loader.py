@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from model_training.config import TrainConfig
+from model_training.data import Images
+from model_training.loader import Batch, ahead, batches
+from model_training.manifest import InputSpec
+
+CONFIG = TrainConfig(size=8, channels=(3, 4), batch_size=4, shift=0.25)
+SPEC = InputSpec(height=8, width=8)
+
+
+@pytest.fixture
+def images() -> Images:
+    pixels = torch.randint(0, 256, (10, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    return Images(pixels.to(torch.uint8), torch.arange(10))
+
+
+def same(one: list[Batch], other: list[Batch]) -> bool:
+    pairs = zip(one, other, strict=True)
+    return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
+
+
+def test_an_epoch_has_every_image_once_in_an_order_of_its_own(images: Images):
+    orders = [
+        torch.cat([labels for _, labels in batches(CONFIG, images, SPEC, epoch)]).tolist()
+        for epoch in (1, 2)
+    ]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert orders[0] != orders[1]
+
+
+def test_what_an_epoch_sees_follows_from_seed_and_number_alone(images: Images):
+    first = list(batches(CONFIG, images, SPEC, 7))
+    torch.rand(3)
+    assert same(first, list(batches(CONFIG, images, SPEC, 7)))
+    other = CONFIG.model_copy(update={"seed": 1})
+    assert not same(first, list(batches(other, images, SPEC, 7)))
+
+
+def test_batches_made_ahead_are_the_same_in_the_same_order(images: Images):
+    plain = list(batches(CONFIG, images, SPEC, 1))
+    assert same(plain, list(ahead(batches(CONFIG, images, SPEC, 1))))
+
+
+def test_what_breaks_while_batches_are_made_is_raised_in_the_loop():
+    def broken() -> Iterator[Batch]:
+        yield torch.zeros(1), torch.zeros(1)
+        raise RuntimeError("the disk is gone")
+
+    seen = ahead(broken())
+    next(seen)
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        next(seen)
+
+
+def test_leaving_the_loop_ends_the_thread(images: Images):
+    many = CONFIG.model_copy(update={"batch_size": 2})
+    for _ in ahead(batches(many, images, SPEC, 1)):
+        break
+    assert "batches" not in {thread.name for thread in threading.enumerate()}
