@@ -100,6 +100,14 @@ test-chart: $(READY) ## Scan the chart's objects with checkov; every exception i
 coverage: $(READY) ## Run the tests that need no cluster, and write coverage.xml
 	@$(BIN)/python -m pytest -q -m "not api and not fault and not e2e" --cov --cov-report=xml
 
+.PHONY: bench-training
+bench-training: $(READY) ## Measure training beside a loop that reads ready tensors (1 minute)
+	@$(BIN)/python -m tests.training.speed
+
+.PHONY: test-dvc
+test-dvc: $(READY) ## Run the DVC pipeline twice and compare every byte (2 minutes; installs dvc)
+	@$(BIN)/python -m tests.training.dvc_pipeline
+
 .PHONY: lint
 lint: $(READY) ## Check format, imports, style, types and layers
 	@$(BIN)/ruff format --check --quiet . || { echo 'run `make format`'; exit 1; }
