@@ -1,13 +1,9 @@
-"""One training run on the pictures of a folder, to be killed at any moment and started again.
-
-`python -m tests.training.one_run DATA PROGRESS` goes on where it was, says `ready` before its first
-batch, and ends with the SHA-256 of the best weights.
-"""
+"""One training run on the pictures of a folder, to be killed at any moment and started again."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from model_training import resume
@@ -49,8 +45,6 @@ def run(data: Path, progress: Path | None) -> str:
             now = resume.Saved(reached, (), "", 0.0)
             resume.save(progress, now, CONFIG, folder.fingerprint)
 
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
     best = train(
         CONFIG,
         folder.classes,
@@ -62,5 +56,6 @@ def run(data: Path, progress: Path | None) -> str:
     return weights(best)
 
 
-if __name__ == "__main__":
-    sys.stdout.write(run(Path(sys.argv[1]), Path(sys.argv[2])) + "\n")
+def run_and_tell(data: Path, progress: Path, told: Connection) -> None:
+    """The same in a process of its own, which sends the digest to the other end."""
+    told.send(run(data, progress))

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import contextlib
+import multiprocessing
 import pickle
 import random
-import subprocess
-import sys
 import time
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -15,11 +15,10 @@ from model_training import resume
 from model_training.errors import ArtifactError
 from model_training.evaluate import Evaluation
 from model_training.train import Epoch, Progress
-from tests.training.one_run import CONFIG, run
+from tests.training.one_run import CONFIG, run, run_and_tell
 
-KILLS = 3
+KILLS = 4
 LONGEST_SECONDS = 120.0
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def version(path: Path) -> int | None:
@@ -27,40 +26,53 @@ def version(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-def killed_after(data: Path, progress: Path, epochs: int | None, seconds: float) -> str | None:
-    """Starts the run and kills it when so many more epochs are on the disk, and a moment later.
+class Runs:
+    """Starts of one training run, each in a process that has nothing from the one before."""
 
-    Returns None, or what it said at its end.
-    """
-    command = [sys.executable, "-m", "tests.training.one_run", str(data), str(progress)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-        if epochs is None:
-            said = process.stdout.read().strip()
-            assert process.wait(LONGEST_SECONDS) == 0
-            return said
-        seen, count, deadline = version(progress), 0, time.monotonic() + LONGEST_SECONDS
-        while count < epochs and time.monotonic() < deadline and process.poll() is None:
-            count += version(progress) != seen
-            seen = version(progress)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
-        assert process.poll() is None, "it ended before it could be killed"
+    def __init__(self, data: Path, progress: Path) -> None:
+        # Its server imports torch once, and is forked for every start.
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["model_training.resume", "model_training.data"])
+        self.data, self.progress = data, progress
+
+    def kill_after(self, epochs: int, seconds: float) -> None:
+        """Kills it when so many more epochs are on the disk, and a moment later."""
+        process, _ = self._start()
+        seen, count, deadline = version(self.progress), 0, time.monotonic() + LONGEST_SECONDS
+        while count < epochs and time.monotonic() < deadline and process.is_alive():
+            count += version(self.progress) != seen
+            seen = version(self.progress)
+        process.join(seconds)
+        assert process.is_alive(), "it ended before it could be killed"
         process.kill()
-    return None
+        process.join()
+
+    def finish(self) -> str:
+        """Lets it come to its end; the digest of its weights."""
+        process, told = self._start()
+        assert told.poll(LONGEST_SECONDS)
+        process.join()
+        return str(told.recv())
+
+    def _start(self) -> tuple[BaseProcess, Connection]:
+        ours, theirs = self.context.Pipe(duplex=False)
+        process = self.context.Process(
+            target=run_and_tell, args=(self.data, self.progress, theirs), daemon=True
+        )
+        process.start()
+        return process, ours
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(
     pictures: Path, tmp_path: Path
 ):
     moments = random.Random(8)
-    progress = tmp_path / "progress.pt"
-    for epochs in moments.sample(range(4), KILLS):
-        assert killed_after(pictures, progress, epochs, moments.uniform(0, 0.02)) is None
-    reached = torch.load(progress, weights_only=True)["number"]
+    runs = Runs(pictures, tmp_path / "progress.pt")
+    for epochs in moments.sample(range(KILLS), KILLS):
+        runs.kill_after(epochs, moments.uniform(0, 0.02))
+    reached = torch.load(runs.progress, weights_only=True)["number"]
     assert 0 < reached < CONFIG.epochs
-    assert killed_after(pictures, progress, None, 0) == run(pictures, None)
+    assert runs.finish() == run(pictures, None)
 
 
 @pytest.fixture
