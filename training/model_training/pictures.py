@@ -93,7 +93,7 @@ def evaluation_transform(image: Image.Image, spec: InputSpec) -> Tensor:
 def normalize(pixels: Tensor, spec: InputSpec) -> Tensor:
     """... x 3 x H x W uint8 -> the same shape in float32, minus mean, over std."""
     scaled = v2.functional.to_dtype(pixels, torch.float32, scale=True)
-    # In place: what was scaled is a copy, and this is half of what a batch costs.
+    # In place: what was scaled is a copy already.
     normalized: Tensor = v2.functional.normalize(
         scaled, list(spec.mean), list(spec.std), inplace=True
     )
