@@ -17,12 +17,14 @@ into an HTTP answer.
 
     RequestError                 the client gets `status` as application/problem+json
     ├── NotAnImage               400
+    │   └── DamagedPicture           its header was good; the decoder stumbled
     ├── MalformedRequest         400
     ├── UnknownModel             404
     ├── BodyTimeout              408
     ├── HeadersTimeout           408
     ├── BodyTooLarge             413
     ├── TooManyPixels            413
+    ├── TooComplex               413
     ├── TooManyImages            413
     ├── UnsupportedMediaType     415
     ├── UnsupportedEncoding      415
@@ -110,6 +112,10 @@ class NotAnImage(RequestError):
     status, slug, title = 400, "not-an-image", "Not an image"
 
 
+class DamagedPicture(NotAnImage):
+    """A decoder began with the picture and could not go on."""
+
+
 class MalformedRequest(RequestError):
     """The body does not have the form that its Content-Type announces."""
 
@@ -144,6 +150,12 @@ class TooManyPixels(RequestError):
     """The picture's header announces more pixels than are decoded."""
 
     status, slug, title = 413, "too-many-pixels", "Picture too large"
+
+
+class TooComplex(RequestError):
+    """The picture would take work out of all proportion to its pixels."""
+
+    status, slug, title = 413, "too-complex", "Picture too complex"
 
 
 class TooManyImages(RequestError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from prometheus_client import (
@@ -26,6 +26,7 @@ from prometheus_client import (
 
 from model_server.errors import RequestError
 from model_server.model import Identity, Model
+from model_server.prediction import Predictions
 from model_server.workers import Workers
 
 # Seconds. Fixed for good: an analysis compares them across versions, and a limit of latency is
@@ -36,6 +37,13 @@ DURATION_BUCKETS = (
     *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
 )
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
+BRIGHTNESS_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+# The squares of 32, 64, 128 and so on, and of what cameras and phones make.
+PIXEL_BUCKETS = (
+    *(1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 2_097_152, 4_194_304),
+    *(8_388_608, 12_582_912, 16_777_216, 33_554_432),
+)
 OVERDUE_SECONDS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30)
 OTHER = "other"
 UNKNOWN_CLASS = "(unknown)"
@@ -85,12 +93,10 @@ class Metrics:
         self.classes = self._counter(
             "prediction_class_total", "Pictures, by predicted class.", "class"
         )
-        self.batch = Histogram(
-            "prediction_batch_size",
-            "Pictures in a request that was predicted.",
-            buckets=BATCH_BUCKETS,
-            registry=self._registry,
+        self.batch = self._histogram(
+            "prediction_batch_size", "Pictures in a request that was predicted.", BATCH_BUCKETS
         )
+        self._drift()
         self._waiting = self._gauge(
             "prediction_queue_depth", "Requests that wait for an inference thread."
         )
@@ -115,7 +121,26 @@ class Metrics:
         self.inference = self._seconds(
             "model_inference_time_seconds", "Time in the network, one request's pictures together."
         )
+        self.decode_failures = self._counter(
+            "model_decode_failures_total",
+            "Requests with a picture that a decoder began with and could not go on.",
+        )
         self._info = self._gauge("model_info", "The model that is served.", "sha256", "engine")
+
+    def _drift(self) -> None:
+        self._confidence = self._histogram(
+            "model_prediction_confidence",
+            "Probability of the predicted class, by picture.",
+            CONFIDENCE_BUCKETS,
+        )
+        self._brightness = self._histogram(
+            "model_input_brightness",
+            "Mean of a picture's colours, 0 black, 1 white.",
+            BRIGHTNESS_BUCKETS,
+        )
+        self._pixels = self._histogram(
+            "model_input_pixels", "Width times height of a picture as it was sent.", PIXEL_BUCKETS
+        )
 
     def _mirror(self) -> None:
         self.mirrored = self._counter(
@@ -147,6 +172,9 @@ class Metrics:
 
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(name, documentation, labels, registry=self._registry)
+
+    def _histogram(self, name: str, documentation: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, documentation, buckets=buckets, registry=self._registry)
 
     def _seconds(self, name: str, documentation: str, *labels: str) -> Histogram:
         return Histogram(
@@ -188,6 +216,18 @@ class Metrics:
         limit = time.monotonic() - seconds
         # A copy, in one step: requests come and go while another thread reads the metrics.
         return sum(began < limit for began in list(self._unanswered.values()))
+
+    def predicted(self, predictions: Predictions) -> None:
+        """Count what pictures were predicted to be, how surely, and what they were like."""
+        self.decode.observe(predictions.decode_seconds)
+        self.inference.observe(predictions.inference_seconds)
+        self.batch.observe(len(predictions.items))
+        for item in predictions.items:
+            self.classes.labels(item.label).inc()
+            self._confidence.observe(item.confidence)
+        for seen in predictions.seen:
+            self._brightness.observe(seen.brightness)
+            self._pixels.observe(seen.pixels)
 
     def reject(self, problem: str) -> None:
         """Count a request that was answered with a problem of this type."""

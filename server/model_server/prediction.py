@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 
+from model_server import drift
 from model_server.artifact import Manifest
 from model_server.engine import Engine
 from model_server.errors import InvalidRequest, RequestError, TooManyPixels
-from model_server.preprocessing import FloatArray, Preprocessor, count_pixels, decode
+from model_server.preprocessing import FloatArray, PixelArray, Preprocessor, count_pixels, decode
 
 T = TypeVar("T")
 
@@ -57,6 +58,8 @@ class Predictions:
     """From the encoded pictures to the network's input."""
     inference_seconds: float
     """In the network."""
+    seen: tuple[drift.Seen, ...] = ()
+    """What the pictures were like; empty where a ready tensor was sent."""
 
 
 class Predictor:
@@ -73,19 +76,23 @@ class Predictor:
         """Predict on encoded pictures, as one batch. All headers are judged before any decoding.
 
         Raises:
-            NotAnImage, TooManyPixels: one of them cannot be decoded; the sentence says which.
+            NotAnImage, TooManyPixels, TooComplex: one of them cannot be decoded; the sentence says
+                which.
             Abandoned: `is_wanted` said no, before a picture or before the network.
 
         """
         started = time.perf_counter()
         if len(images) > 1:
             self._judge_together(images)
-        inputs = []
+        inputs, seen = [], []
         for index in range(len(images)):
-            inputs.append(self._of(images, index, self._input))
+            resized, what = self._of(images, index, self._read)
+            inputs.append(self._preprocess.normalise(resized))
+            seen.append(what)
             if not is_wanted():
                 raise Abandoned
-        return self._predict(np.stack(inputs), time.perf_counter() - started)
+        predictions = self._predict(np.stack(inputs), time.perf_counter() - started)
+        return replace(predictions, seen=tuple(seen))
 
     def predict_tensor(self, batch: FloatArray) -> Predictions:
         """Predict on what is already the network's input: N x 3 x H x W, normalised RGB.
@@ -128,8 +135,9 @@ class Predictor:
     def _pixels(self, image: bytes) -> int:
         return count_pixels(image, self._limits.picture)
 
-    def _input(self, image: bytes) -> FloatArray:
-        return self._preprocess(decode(image, self._limits.picture))
+    def _read(self, image: bytes) -> tuple[PixelArray, drift.Seen]:
+        resized = self._preprocess.resize(decode(image, self._limits.picture))
+        return resized, drift.see(self._pixels(image), resized)
 
     def _of(self, images: Sequence[bytes], index: int, look: Callable[[bytes], T]) -> T:
         """Return `look` at one picture; a refusal says at which of several."""

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from model_server import picture_files
 from model_server.artifact import Input
-from model_server.errors import NotAnImage, TooManyPixels
+from model_server.errors import DamagedPicture
 
-FORMATS = ("JPEG", "PNG", "WEBP")
 _SCALE = np.float32(1 / 255)
 FloatArray: TypeAlias = NDArray[np.float32]
+PixelArray: TypeAlias = NDArray[np.uint8]
 
-Image.MAX_IMAGE_PIXELS = None  # decode() has a limit of its own, which answers instead of warning
+Image.MAX_IMAGE_PIXELS = None  # picture_files has a limit, which answers instead of warning
 
 # A damaged EXIF block is passed over. Pillow would also print a line for each kind of damage, which
 # is no JSON, and which says nothing of whose picture it was.
@@ -53,48 +54,46 @@ def count_pixels(data: bytes, max_pixels: int) -> int:
     """Return width times height by the header of the picture in `data`; no pixel is decoded.
 
     Raises:
-        NotAnImage: `data` is no JPEG, PNG or WebP, or its header is damaged.
-        TooManyPixels: width times height is above `max_pixels`.
+        NotAnImage, TooManyPixels, TooComplex: as `picture_files.judge` says.
 
     """
-    width, height = _open(data, max_pixels).size
-    return width * height
+    return picture_files.judge(data, max_pixels).pixels
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
     """Return the picture in `data` as upright RGB.
 
-    The header's dimensions are judged before a pixel is decoded. Of an animation, the first frame.
+    The header is judged before a pixel is decoded. Of an animation, the first frame.
 
     Raises:
-        NotAnImage: `data` is no JPEG, PNG or WebP, or is damaged.
-        TooManyPixels: width times height is above `max_pixels`.
+        NotAnImage, TooManyPixels, TooComplex: as `picture_files.judge` says.
+        DamagedPicture: the header is good, and what follows is damaged.
 
     """
-    picture = _open(data, max_pixels)
+    picture = open_picture(data, max_pixels)
     try:
         return _upright_rgb(picture)
     except _DECODING_ERRORS as error:
-        raise NotAnImage(
+        raise DamagedPicture(
             f"The {picture.format} picture is damaged or incomplete: it cannot be decoded."
         ) from error
 
 
-def _open(data: bytes, max_pixels: int) -> ImageFile:
-    if not data:
-        raise NotAnImage("The picture is empty: send the bytes of a JPEG, PNG or WebP file.")
+def open_picture(data: bytes, max_pixels: int) -> ImageFile:
+    """Judge and open the picture in `data`; no pixel is decoded.
+
+    Raises:
+        NotAnImage, TooManyPixels, TooComplex: as `picture_files.judge` says.
+        DamagedPicture: Pillow does not make of the header what `judge` made of it.
+
+    """
+    header = picture_files.judge(data, max_pixels)
     try:
-        picture = Image.open(BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise NotAnImage("The bytes are not a JPEG, PNG or WebP picture.") from error
-    except _DECODING_ERRORS as error:
-        raise NotAnImage("The picture's header is damaged.") from error
-    width, height = picture.size
-    if width * height > max_pixels:
-        raise TooManyPixels(
-            f"The picture has {width} x {height} pixels, more than the {max_pixels} that are"
-            " decoded: send a smaller one."
-        )
+        picture = Image.open(BytesIO(data), formats=[header.format])
+    except (UnidentifiedImageError, *_DECODING_ERRORS) as error:
+        raise DamagedPicture(f"The {header.format} picture's header is damaged.") from error
+    if picture.size != (header.width, header.height):
+        raise DamagedPicture(f"The {header.format} picture's header contradicts itself.")
     return picture
 
 
@@ -120,8 +119,15 @@ class Preprocessor:
 
     def __call__(self, picture: Image.Image) -> FloatArray:
         """Map an RGB picture of any size to 3 x H x W float32, normalised."""
-        resized = picture.resize(self._size, Image.Resampling.BILINEAR)
-        pixels = np.asarray(resized, dtype=np.float32)
+        return self.normalise(self.resize(picture))
+
+    def resize(self, picture: Image.Image) -> PixelArray:
+        """Map an RGB picture of any size to H x W x 3 uint8."""
+        return np.asarray(picture.resize(self._size, Image.Resampling.BILINEAR))
+
+    def normalise(self, resized: PixelArray) -> FloatArray:
+        """Map H x W x 3 uint8 to 3 x H x W float32, normalised."""
+        pixels = resized.astype(np.float32)
         pixels *= _SCALE
         pixels -= self._mean
         pixels /= self._std

@@ -39,13 +39,13 @@ PICTURES = [
     picture("a BMP", encode(make_picture(), "BMP"), "not a JPEG, PNG or WebP"),
     picture("a TIFF", encode(make_picture(), "TIFF"), "not a JPEG, PNG or WebP"),
     picture("an SVG", b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not a JPEG, PNG or WebP"),
-    picture("a JPEG's first bytes", JPEG[:20], "not a JPEG, PNG or WebP"),
+    picture("a JPEG's first bytes", JPEG[:20], "JPEG picture is damaged or incomplete"),
     picture("half a JPEG", JPEG[: len(JPEG) // 2], "JPEG picture is damaged"),
     picture("half a PNG", PNG[: len(PNG) // 2], "PNG picture is damaged"),
     picture("half a WebP", WEBP[: len(WEBP) // 2], "header is damaged"),
     picture("a PNG with a flipped byte", PNG[:60] + b"\x99" + PNG[61:], "PNG picture is damaged"),
     picture("a PNG without pixels", png(8, 8), "PNG picture is damaged"),
-    picture("a PNG of no width", png(0, 8, (b"IDAT", b"")), "not a JPEG, PNG or WebP"),
+    picture("a PNG of no width", png(0, 8, (b"IDAT", b"")), "no width or no height"),
     picture("a PNG with 80 MB of text", png(8, 8, (b"zTXt", TEXT_BOMB)), "damaged"),
     picture(
         "too many pixels", WIDE, "2000 x 501 pixels, more than the 1000000", 413, "too-many-pixels"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,7 +16,7 @@ from model_server.loading import load_model
 from model_server.metrics import Metrics
 from model_server.model import Identity
 from model_server.workers import Workers
-from tests.server.artifacts import CLASSES, encode, make_picture
+from tests.server.artifacts import CLASSES, SIDE, encode, make_picture
 
 JPEG = {"content": encode(make_picture()), "headers": {"content-type": "image/jpeg"}}
 IDENTITY = {"model_name", "model_version", "revision"}
@@ -51,6 +52,12 @@ def edges(family: Metric) -> list[float]:
     )
 
 
+async def counted(client: httpx.AsyncClient, name: str) -> dict[float, float]:
+    """Of a histogram: how many were at most so much, in each bucket."""
+    family = (await families(client))[name]
+    return {float(x.labels["le"]): x.value for x in family.samples if "le" in x.labels}
+
+
 def numbers(texts: Iterable[str]) -> list[float]:
     return [float(text) for text in texts]
 
@@ -79,10 +86,12 @@ async def test_every_sample_names_the_model(client: httpx.AsyncClient):
 
 async def test_the_buckets_are_the_documented_ones(client: httpx.AsyncClient):
     [listed] = re.findall(r"are fixed:\n(.*?)\.\n\n", section(), re.DOTALL)
-    [batches] = re.findall(r"its buckets are ([0-9, ]+)", section())
+    own = dict(
+        re.findall(r"^\| `([a-z_]+)` .*its buckets are ([0-9., ]+)", section(), re.MULTILINE)
+    )
     for name, family in (await families(client)).items():
         if family.type == "histogram":
-            expected = batches if name == "prediction_batch_size" else listed
+            expected = own.get(name, listed)
             assert edges(family) == [*numbers(expected.split(",")), float("inf")], name
 
 
@@ -189,3 +198,35 @@ def test_any_name_of_a_model_and_of_a_class_comes_through(text: str, workers: Wo
             assert named == {"model_name": text, "model_version": text, "revision": "r"}
             if family.name == "prediction_class" and sample.value:
                 assert sample.labels["class"] == text
+
+
+async def test_how_bright_and_how_large_pictures_are_and_how_sure_answers_is_counted(
+    client: httpx.AsyncClient,
+):
+    sure = []
+    for side, colour in ((32, 0), (64, 128), (600, 255)):
+        picture = encode(Image.new("RGB", (side, side), (colour,) * 3), "PNG")
+        answer = await client.post("/predict", files={"file": ("a.png", picture)})
+        sure.append(answer.json()["confidence"])
+    bright = await counted(client, "model_input_brightness")
+    assert [bright[edge] for edge in (0.05, 0.5, 0.6, 0.95, 1)] == [1, 1, 2, 2, 3]
+    pixels = await counted(client, "model_input_pixels")
+    assert [pixels[edge] for edge in (1024, 4096, 262_144, 1_048_576)] == [1, 2, 2, 3]
+    confident = await counted(client, "model_prediction_confidence")
+    assert confident == {edge: sum(x <= edge for x in sure) for edge in confident}
+
+
+async def test_a_ready_tensor_counts_its_confidence_and_is_no_picture(client: httpx.AsyncClient):
+    values = {"name": "input", "datatype": "FP32", "shape": [1, 3, SIDE, SIDE]}
+    content = {"inputs": [{**values, "data": [0.0] * 3 * SIDE * SIDE}]}
+    answer = await client.post("/v2/models/cats-dogs/infer", json=content)
+    assert answer.status_code == 200, answer.text
+    assert (await counted(client, "model_prediction_confidence"))[1] == 1
+    assert (await counted(client, "model_input_brightness"))[1] == 0
+
+
+async def test_only_what_a_decoder_began_with_counts_as_its_failure(client: httpx.AsyncClient):
+    whole = encode(make_picture(), "PNG")
+    for content in (whole[:30], whole[: len(whole) // 2], b"no picture"):
+        await client.post("/predict", files={"file": ("a.png", content)})
+    assert await value(client, "model_decode_failures_total") == 1

@@ -15,7 +15,7 @@ from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 
-from model_server.errors import PredictionTimeout
+from model_server.errors import DamagedPicture, PredictionTimeout
 from model_server.lifecycle import Lifecycle
 from model_server.metrics import Metrics
 from model_server.mirror import shadow, wire
@@ -75,7 +75,11 @@ class Dataplane:
 
         def timed() -> Predictions:
             self._metrics.queue_wait.observe(time.perf_counter() - queued)
-            return job(model, body, lambda: not abandoned.is_set())
+            try:
+                return job(model, body, lambda: not abandoned.is_set())
+            except DamagedPicture:
+                self._metrics.decode_failures.inc()
+                raise
 
         copied = shadow.is_mirrored(request.headers)
         give_back = partial(self._room.give_back, len(body))
@@ -118,11 +122,7 @@ class Dataplane:
         )
 
     def _record(self, request: Request, predictions: Predictions, labels: list[str]) -> None:
-        self._metrics.decode.observe(predictions.decode_seconds)
-        self._metrics.inference.observe(predictions.inference_seconds)
-        self._metrics.batch.observe(len(labels))
-        for label in labels:
-            self._metrics.classes.labels(label).inc()
+        self._metrics.predicted(predictions)
         confidences = [item.confidence for item in predictions.items]
         single = len(labels) == 1
         request.state.log.update(
