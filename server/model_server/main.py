@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from model_server import __version__, logs, scheduling, serve, settings, termination
+from model_server import __version__, logs, open_files, scheduling, serve, settings, termination
 from model_server.arguments import Arguments
 from model_server.errors import StartupError
 
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, setting in settings.lookalikes(os.environ).items():
             log.warning("a variable is no setting", variable=name, perhaps_meant=setting)
         scheduling.shorten_slice()  # before any thread is started
+        open_files.raise_limit()
         return serve.run(loaded)
     except StartupError as error:
         return termination.explain(error)

@@ -151,7 +151,7 @@ def _next_segment(data: bytes, at: int, most_stray: int) -> tuple[int, int]:
 
 def _jpeg_frame(data: bytes, kind: int, at: int, scan_at: int, entropy_at: int) -> PictureHeader:
     """Read the frame header at `at`; the first scan's stands at `scan_at`."""
-    if len(data) <= entropy_at:
+    if len(data) <= max(entropy_at, scan_at + 2, at + 7):
         raise _damaged("JPEG", "it ends before its pixels")
     bits, components = data[at + 2], data[at + 7]
     height, width = _SIDES.unpack_from(data, at + 3)

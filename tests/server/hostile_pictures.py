@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.server.artifacts import encode, make_picture
 from tests.server.bad_inputs import jpeg_of, png, webp_canvas
+from tests.server.fuzz.mutation import mutated
 
 JPEG = encode(make_picture(), quality=90)
 PROGRESSIVE = encode(make_picture(), progressive=True)
@@ -215,17 +216,4 @@ def damaged(seed: int, count: int) -> Iterator[bytes]:
     random = Random(seed)
     good = [JPEG, PROGRESSIVE, PNG, WEBP, *(content for _, content, _ in ODD)]
     for _ in range(count):
-        content = bytearray(random.choice(good))
-        for _ in range(random.randint(1, 8)):
-            at = random.randrange(len(content))
-            match random.randrange(4):
-                case 0:
-                    content[at] = random.randrange(256)
-                case 1:
-                    del content[at : at + random.randint(1, 40)]
-                case 2:
-                    content[at:at] = content[at : at + random.randint(1, 40)]
-                case _:
-                    content[at : at + 2] = random.choice((b"\xff\xda", b"\xff\xff", b"\x00\x00"))
-            content = content or bytearray(b"\xff")
-        yield bytes(content)
+        yield mutated(random, random.choice(good))

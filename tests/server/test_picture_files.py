@@ -7,13 +7,14 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from model_server.errors import TooComplex, TooManyPixels
+from model_server.errors import NotAnImage, RequestError, TooComplex, TooManyPixels
 from model_server.picture_files import MAX_CHUNKS, MAX_SCANS, MAX_SEGMENTS, judge
 from tests.server.artifacts import encode, make_picture
 from tests.server.hostile_pictures import (
     JPEG,
     ODD,
     PROGRESSIVE,
+    damaged,
     in_jpeg,
     scans_of,
     segment,
@@ -86,3 +87,22 @@ def test_scans_times_pixels_are_bounded_by_the_pixels_that_may_be():
         judge(scans_of(64, 3), 64 * 64)
     with pytest.raises(TooManyPixels):
         judge(twelve, 64 * 64 - 1)
+
+
+def test_whatever_the_bytes_are_they_are_judged_or_refused():
+    whole = [JPEG, PROGRESSIVE, GOOD["PNG (1, 1) RGB"], GOOD["WebP (1, 1) RGB True"]]
+    cut = (content[:end] for content in whole for end in range(len(content)))
+    refused = 0
+    for content in (*cut, *damaged(seed=17, count=5_000)):
+        try:
+            judge(content, PLENTY)
+        except RequestError:
+            refused += 1
+    assert refused > 1_000
+
+
+def test_a_scan_that_ends_in_its_length_is_refused():
+    at = JPEG.index(b"\xff\xda")
+    for more in (b"", b"\x00", b"\x00\x00", b"\x00\x0c"):
+        with pytest.raises(NotAnImage, match="ends before its pixels"):
+            judge(JPEG[: at + 2] + more, PLENTY)
