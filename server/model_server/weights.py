@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from io import BytesIO
 
@@ -35,7 +36,9 @@ _UNREADABLE = (
     TypeError,
     ValueError,
     struct.error,
+    zipfile.BadZipFile,
 )
+_ZIP = b"PK\x03\x04"
 
 
 def load_network(artifact: Artifact) -> nn.Module:
@@ -69,6 +72,7 @@ def _read(artifact: Artifact) -> Mapping[str, Tensor]:
         if name.endswith(".safetensors"):
             tensors: dict[str, Tensor] = load(content)
             return tensors
+        _check_unpacked(name, content)
         with warnings.catch_warnings():  # of torch's, about how a file was made that it then reads
             warnings.simplefilter("ignore")
             state: object = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
@@ -88,6 +92,19 @@ def _read(artifact: Artifact) -> Mapping[str, Tensor]:
             f"{name} is not a state dict of named tensors: save the model's state_dict()."
         )
     return state
+
+
+def _check_unpacked(name: str, content: bytes) -> None:
+    """Refuse a zip that unpacks to more than it has: torch would, and it never writes one."""
+    if not content.startswith(_ZIP):
+        return
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > len(content):
+        raise WeightsRefused(
+            f"{name} has {len(content)} bytes and unpacks to {unpacked}, which torch.save never"
+            " writes: save the model's state_dict() again."
+        )
 
 
 def _check_fit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
