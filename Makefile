@@ -60,6 +60,18 @@ test-own-answers: $(READY) ## Ask for 10,000 pictures at once: each gets its own
 test-mirror: $(READY) ## Mirror to dead targets, and measure what clients notice (1 minute)
 	@$(BIN)/python -m tests.figures mirror
 
+.PHONY: test-hostile-models
+test-hostile-models: $(READY) ## Give every model that means harm to real processes: none runs code (1 minute)
+	@$(BIN)/python -m tests.server.hostile_models
+
+.PHONY: test-first-request
+test-first-request: $(READY) ## Time the first request after a server is ready, and what counting costs (1 minute)
+	@$(BIN)/python -m tests.server.first_request
+
+.PHONY: test-fuzz
+test-fuzz: $(READY) ## Send a million generated requests to a server (REQUESTS=1000000, 20 minutes)
+	@$(BIN)/python -m tests.server.fuzz --requests $(or $(REQUESTS),1000000)
+
 .PHONY: test-router
 test-router: $(READY) ## Divide 200,000 requests by the router, and change its route under load (2 minutes)
 	@$(BIN)/python -m tests.router
