@@ -17,7 +17,16 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import (  # Pillow would import these, and some forty more, with the first picture
+    Image,
+    ImageOps,
+    JpegImagePlugin,  # noqa: F401
+    MpoImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401 - reads EXIF
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
 from PIL.ImageFile import ImageFile
 
 from model_server import picture_files

@@ -1,14 +1,16 @@
 """`make test-first-request`: what the first client after `ready` waits, and what counting costs.
 
 Starts a server some times. Each time its probe is asked until it is ready, as a kubelet does; the
-first request comes on a new connection, then some hundred more, whose median it is compared with.
-The last line has the medians over the starts. Exit status 1 when an answer is no 200.
+first request comes on a new connection, then some hundred more, whose median it is compared with:
+a JPEG at the first start, a PNG at the second, a WebP at the third, and so on. The last line has
+the median over the starts. Exit status 1 when an answer is no 200.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import statistics
 import sys
 import tempfile
@@ -33,12 +35,18 @@ MOST_TIMES = 1.5
 MOST_SHARE = 0.01
 MOST_PIXELS = 32_000_000
 PICTURE = encode(make_picture(1, 500, 375), quality=95)
+KINDS = {
+    "JPEG": PICTURE,
+    "PNG": encode(make_picture(1, 500, 375), "PNG"),
+    "WebP": encode(make_picture(1, 500, 375), "WEBP"),
+}
 
 
 @dataclass(frozen=True)
 class Start:
-    """What one start's clients waited, in seconds."""
+    """What one start's clients waited, in seconds, for pictures of one kind."""
 
+    kind: str
     first: float
     median: float
 
@@ -51,25 +59,25 @@ def make_usual_artifact(folder: Path) -> Path:
     return make_artifact(folder, state=state, architecture=architecture, input=size)
 
 
-async def ask(address: Address, count: int) -> Start:
+async def ask(address: Address, kind: str, count: int) -> Start:
     """Ask so many times, each time on a new connection."""
     seconds = []
     for _ in range(count):
         started = time.perf_counter()
         async with await Connection.to(address) as connection:
-            answer = await connection.post(PICTURE)
+            answer = await connection.post(KINDS[kind])
             seconds.append(time.perf_counter() - started)
         if answer.status != 200:
             raise ValueError(f"the answer is {answer.status}: {answer.body!r}")
-    return Start(seconds[0], statistics.median(seconds[1:]))
+    return Start(kind, seconds[0], statistics.median(seconds[1:]))
 
 
-def measure(artifact: Path, folder: Path, count: int) -> Start:
+def measure(artifact: Path, folder: Path, kind: str, count: int) -> Start:
     """Start a server and ask it."""
     server = ServerProcess(artifact, folder, {})
     try:
         server.wait_ready()
-        return asyncio.run(ask(("127.0.0.1", server.port), count))
+        return asyncio.run(ask(("127.0.0.1", server.port), kind, count))
     finally:
         server.close()
 
@@ -110,19 +118,21 @@ def _cpu_seconds(work: Callable[[], object], times: int) -> float:
 def main() -> int:
     """Read the command line, measure, and say the figures."""
     parser = argparse.ArgumentParser(prog="python -m tests.server.first_request")
-    parser.add_argument("--starts", type=int, default=7, metavar="N")
-    parser.add_argument("--requests", type=int, default=300, metavar="N")
+    parser.add_argument("--starts", type=int, default=9, metavar="N")
+    parser.add_argument("--requests", type=int, default=200, metavar="N")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         artifact = make_usual_artifact(folder / "artifact")
         starts = [
-            measure(artifact, folder / str(number), arguments.requests)
-            for number in range(arguments.starts)
+            measure(artifact, folder / str(number), kind, arguments.requests)
+            for number, kind in zip(range(arguments.starts), itertools.cycle(KINDS), strict=False)
         ]
         share = counting_share(artifact)
     for start in starts:
-        sys.stdout.write(f"first {start.first * 1e3:.2f} ms, median {start.median * 1e3:.2f} ms\n")
+        sys.stdout.write(
+            f"{start.kind}: first {start.first * 1e3:.2f} ms, median {start.median * 1e3:.2f} ms\n"
+        )
     times = statistics.median(start.first / start.median for start in starts)
     sys.stdout.write(
         f"first request after ready: target at most {MOST_TIMES} times the median, measured"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import subprocess
+import sys
 from io import BytesIO
 
 import pytest
@@ -15,6 +18,7 @@ from tests.server.hostile_pictures import (
     ODD,
     PROGRESSIVE,
     damaged,
+    exif_of,
     in_jpeg,
     scans_of,
     segment,
@@ -106,3 +110,23 @@ def test_a_scan_that_ends_in_its_length_is_refused():
     for more in (b"", b"\x00", b"\x00\x00", b"\x00\x0c"):
         with pytest.raises(NotAnImage, match="ends before its pixels"):
             judge(JPEG[: at + 2] + more, PLENTY)
+
+
+def test_once_warmed_up_by_a_jpeg_no_format_s_first_picture_waits_for_an_import():
+    script = (
+        "import base64, sys; from model_server.preprocessing import decode;"
+        "first, *others = map(base64.b64decode, sys.argv[1:]);"
+        "decode(first, 64 * 64); before = set(sys.modules);"
+        "[decode(content, 64 * 64) for content in others];"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    turned = [encode(make_picture(), kind, exif=exif_of(6)) for kind in ("JPEG", "PNG", "WEBP")]
+    sent = [base64.b64encode(content).decode() for content in (JPEG, *turned)]
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *sent],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert ended.stdout == "[]\n"
