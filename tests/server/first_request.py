@@ -99,7 +99,7 @@ def counting_share(artifact: Path) -> float:
             pixels = count_pixels(PICTURE, MOST_PIXELS)
             metrics.predicted(replace(predictions, seen=(drift.see(pixels, resized),)))
 
-        return _cpu_seconds(count, 2000) / _cpu_seconds(lambda: predict([PICTURE]), 200)
+        return _cpu_seconds(count, 2000) / _cpu_seconds(lambda: predict([PICTURE]), 50)
     finally:
         workers.close()
 
