@@ -100,6 +100,10 @@ test-shadow-cost: $(READY) ## Measure what clients notice of a shadow (15 minute
 bench-operator: $(READY) ## Measure the operator beside a bare client and a textbook's (RESOURCES=1000 IDLE=60 WRITE=1)
 	@$(BIN)/python -m tests.bench --resources $(or $(RESOURCES),1000) --idle $(or $(IDLE),60) $(if $(WRITE),--write)
 
+.PHONY: bench-server
+bench-server: $(READY) ## Measure the server beside FastAPI, LitServe, BentoML, KServe and MLflow (40 minutes)
+	@$(BIN)/python -m tests.bench_server --write
+
 .PHONY: soak-operator
 soak-operator: $(READY) ## Make 100,000 passes, and see whether memory and latency drift (30 minutes)
 	@$(BIN)/python -m tests.bench.soak

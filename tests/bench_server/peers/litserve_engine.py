@@ -1,0 +1,32 @@
+"""LitServe with this project's engine and decoding in its workers."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from typing import Any
+
+import engine
+import litserve
+
+
+class Classifier(litserve.LitAPI):
+    def setup(self, device: str) -> None:
+        self.model = engine.load()
+
+    def decode_request(self, request: dict[str, str]) -> bytes:
+        return base64.b64decode(request["image_data"])
+
+    def predict(self, data: bytes) -> dict[str, Any]:
+        return engine.classify(self.model, data)
+
+    def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
+        return output
+
+
+if __name__ == "__main__":
+    server = litserve.LitServer(
+        Classifier(), accelerator="cpu", workers_per_device=os.cpu_count() or 1
+    )
+    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False)
