@@ -29,6 +29,8 @@ OUT = ROOT / "docs" / "benchmarks"
 INSTALL_SECONDS = 120.0
 START_SECONDS = 12.0
 """Of one contender, and ending it."""
+WARM_UP_SECONDS = 2.5
+"""Of one load, on average."""
 
 
 def main() -> int:
@@ -91,7 +93,7 @@ def _installed(contender: Contender, absent: list[str]) -> bool:
 
 
 def _measured(plan: campaign.Plan, material: Material) -> campaign.Record:
-    loads = sum(1.5 + plan.seconds_of(one.name) for one in plan.sets) * len(CONNECTIONS)
+    loads = sum(WARM_UP_SECONDS + plan.seconds_of(one.name) for one in plan.sets) * len(CONNECTIONS)
     estimate = plan.rounds * len(plan.contenders) * (loads + START_SECONDS)
     with step("measuring", estimate):
         return asyncio.run(campaign.play(plan, material, say))

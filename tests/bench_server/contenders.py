@@ -74,6 +74,7 @@ class Contender:
             "BENCH_WEIGHTS": str(start.material.weights),
             "BENCH_ARTIFACT": str(start.material.artifact),
             "MODEL_PATH": str(start.material.artifact),
+            "DRAIN_SECONDS": "0",  # no rollout waits for its end
             "BENTOML_HOME": str(start.scratch / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "True",
             "DO_NOT_TRACK": "true",
@@ -178,7 +179,7 @@ CONTENDERS = (
         Comparison.ADVISED,
         Environment("kserve", KSERVE + COMPUTING),
         "kserve",
-        _script("kserve_app.py", "--workers", CPUS, "--enable_grpc", "false", "--http_port"),
+        _script("kserve_app.py", "--enable_grpc", "false", "--http_port"),
     ),
     Contender(
         "mlflow",

@@ -94,12 +94,12 @@ def draw(wanted: PictureSet, number: int) -> bytes:
     while cells < wanted.width:
         rows = max(2, cells * wanted.height // wanted.width)
         octave = rng.normal(size=(rows, cells, 3)) + 1.5 * rng.normal(size=(rows, cells, 1))
-        pixels += _enlarge(octave * 40 / cells**0.55, wanted.width, wanted.height)
+        pixels += _enlarge(octave * 40 / cells**0.45, wanted.width, wanted.height)
         cells *= 2
-    pixels += rng.integers(70, 180, size=3, dtype=np.int16)  # each has a colour of its own
+    pixels += rng.integers(105, 150, size=3, dtype=np.int16)  # each has a colour of its own
     picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8), "RGB")
     buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=int(rng.integers(83, 95)), subsampling="4:2:0")
+    picture.save(buffer, "JPEG", quality=int(rng.integers(86, 92)), subsampling="4:2:0")
     least, most = wanted.kilobytes
     if not least * 1000 <= buffer.tell() <= most * 1000:
         raise ValueError(f"picture {number} of {wanted.name} has {buffer.tell()} bytes")

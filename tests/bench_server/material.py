@@ -27,7 +27,7 @@ class PictureSet:
 SETS = (
     PictureSet("500x375", 500, 375, 64, (40, 80)),
     PictureSet("128x128", 128, 128, 64, (4, 12)),
-    PictureSet("12-megapixels", 4000, 3000, 4, (1200, 4500)),
+    PictureSet("12-megapixels", 4000, 3000, 4, (1000, 8000)),
 )
 MAIN = SETS[0].name
 

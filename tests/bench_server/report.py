@@ -37,7 +37,7 @@ connections from one process on the same machine, and has each of its answers ch
 float32 PyTorch on Pillow's pixels. Only one server runs at a time; each figure is the median of
 {rounds}, in which all take their turn. CPU is that of the server's whole tree of processes.
 
-Peers stand as their documentation advises, with as many workers as there are CPUs
+Peers stand as their documentation advises, with as many workers as there are CPUs, KServe with one
 (`tests/bench_server/peers`): well-written FastAPI keeps the loop free and each picture in one
 thread, with channels last; LitServe forms batches; BentoML takes a form; KServe and MLflow take
 base64 in JSON. *With the same engine* means that this server's own decoding and engine run in that
