@@ -6,6 +6,7 @@ into an HTTP answer.
 
     StartupError                 the process ends with `exit_status`
     ├── SettingsError            2  a setting or an argument is wrong
+    ├── EngineUnavailable        2  the engine or decoding that was named cannot be used here
     ├── ArtifactRefused          3  the model's bytes are not to be served; a retry changes nothing
     │   ├── DigestMismatch          the bytes are not those that were asked for
     │   ├── ManifestRefused         model.json is missing or does not say what it must
@@ -53,6 +54,12 @@ class StartupError(Exception):
 
 class SettingsError(StartupError):
     """A setting or an argument is wrong."""
+
+    exit_status = 2
+
+
+class EngineUnavailable(StartupError):
+    """An engine or a decoding is not installed, cannot run here, or is not faithful enough."""
 
     exit_status = 2
 

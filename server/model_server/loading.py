@@ -1,4 +1,4 @@
-"""From the settings to a model that answers: verify, load, warm up.
+"""From the settings to a model that answers: verify, load, choose an engine, warm up.
 
 `serve` calls this in a thread while the HTTP server already answers `/health`. Importing torch
 takes seconds on a small machine, so that too is left to this thread, once the bytes are verified.
@@ -26,21 +26,28 @@ def load_model(settings: Settings, workers: Workers) -> Model:
 
     Raises:
         ArtifactRefused: its bytes are not to be served; the sentence says why.
+        EngineUnavailable: the engine or the decoding that the settings name is not to be used.
 
     """
     artifact = verify(settings.model_path, settings.model_sha256)
-    from model_server.torch_engine import TorchEngine  # noqa: PLC0415 - see above
+    from model_server.choosing import choose  # noqa: PLC0415 - see above
     from model_server.weights import load_network  # noqa: PLC0415
 
-    engine = TorchEngine(load_network(artifact))
+    chosen = choose(
+        load_network(artifact),
+        artifact.manifest.input,
+        engine=settings.engine,
+        decoding=settings.decoding,
+        threads=workers.threads,
+    )
     limits = PixelLimits(settings.max_image_pixels, settings.max_request_pixels)
-    predictor = Predictor(artifact.manifest, engine, limits)
+    predictor = Predictor(artifact.manifest, chosen.engine, limits, chosen.decoder)
     _warm_up(predictor, workers, settings.max_image_pixels)
     name = settings.model_name or artifact.manifest.name
     return Model(
         identity=Identity(name, settings.model_version, settings.revision),
         digest=artifact.digest,
-        engine=engine.name,
+        engine=chosen.engine.name,
         predict=predictor,
     )
 

@@ -16,7 +16,13 @@ from model_server import drift
 from model_server.artifact import Manifest
 from model_server.engine import Engine
 from model_server.errors import InvalidRequest, RequestError, TooManyPixels
-from model_server.preprocessing import FloatArray, PixelArray, Preprocessor, count_pixels, decode
+from model_server.preprocessing import (
+    Decoder,
+    FloatArray,
+    FullDecoder,
+    PixelArray,
+    count_pixels,
+)
 
 T = TypeVar("T")
 
@@ -65,10 +71,17 @@ class Predictions:
 class Predictor:
     """Decodes, preprocesses and predicts; safe to call from several threads at a time."""
 
-    def __init__(self, manifest: Manifest, engine: Engine, limits: PixelLimits) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        engine: Engine,
+        limits: PixelLimits,
+        decoder: Decoder | None = None,
+    ) -> None:
+        """Without a `decoder` pictures are decoded in full."""
         self.classes = manifest.classes
         self.input = manifest.input
-        self._preprocess = Preprocessor(manifest.input)
+        self._decode = decoder or FullDecoder(manifest.input)
         self._engine = engine
         self._limits = limits
 
@@ -87,12 +100,13 @@ class Predictor:
         inputs, seen = [], []
         for index in range(len(images)):
             resized, what = self._of(images, index, self._read)
-            inputs.append(self._preprocess.normalise(resized))
+            inputs.append(resized)
             seen.append(what)
             if not is_wanted():
                 raise Abandoned
-        predictions = self._predict(np.stack(inputs), time.perf_counter() - started)
-        return replace(predictions, seen=tuple(seen))
+        pixels = np.stack(inputs) if len(inputs) > 1 else inputs[0][np.newaxis]
+        seconds = time.perf_counter() - started
+        return replace(self._predict(self._engine.classify, pixels, seconds), seen=tuple(seen))
 
     def predict_tensor(self, batch: FloatArray) -> Predictions:
         """Predict on what is already the network's input: N x 3 x H x W, normalised RGB.
@@ -105,7 +119,7 @@ class Predictor:
             raise InvalidRequest(
                 "The tensor holds NaN or infinity: send finite numbers that float32 can hold."
             )
-        predictions = self._predict(batch, 0.0)
+        predictions = self._predict(self._engine.predict, batch, 0.0)
         if not np.isfinite(predictions.rows).all():
             raise InvalidRequest(
                 "The network's answer to this tensor is not finite, because the tensor's values"
@@ -113,9 +127,11 @@ class Predictor:
             )
         return predictions
 
-    def _predict(self, batch: FloatArray, decode_seconds: float) -> Predictions:
+    def _predict(
+        self, network: Callable[[T], FloatArray], batch: T, decode_seconds: float
+    ) -> Predictions:
         started = time.perf_counter()
-        rows = self._engine.predict(batch)
+        rows = network(batch)
         return Predictions(
             items=tuple(self._prediction(row) for row in rows),
             rows=rows,
@@ -136,7 +152,7 @@ class Predictor:
         return count_pixels(image, self._limits.picture)
 
     def _read(self, image: bytes) -> tuple[PixelArray, drift.Seen]:
-        resized = self._preprocess.resize(decode(image, self._limits.picture))
+        resized = self._decode(image, self._limits.picture)
         return resized, drift.see(self._pixels(image), resized)
 
     def _of(self, images: Sequence[bytes], index: int, look: Callable[[bytes], T]) -> T:

@@ -1,10 +1,10 @@
 """From a picture's bytes to the network's input, the same way as in training.
 
-`prediction` calls this in an inference thread. The order is the contract with the training
-package, held by tests/contract: decode, turn as EXIF says, convert to RGB (16-bit grey by its high
-byte), resize without keeping the aspect ratio (Pillow's antialiased bilinear on 8 bits), divide by
-255 (as torchvision does it: multiply by the float32 nearest to 1/255), subtract the mean, divide by
-the standard deviation, channels first.
+`prediction` calls this in an inference thread, by `reduced_jpeg` where that is as good. The order
+is the contract with the training package, held by tests/contract: decode, turn as EXIF says,
+convert to RGB (16-bit grey by its high byte), resize without keeping the aspect ratio (Pillow's
+antialiased bilinear on 8 bits), divide by 255 (as torchvision does it: multiply by the float32
+nearest to 1/255), subtract the mean, divide by the standard deviation, channels first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 import warnings
 import zlib
 from io import BytesIO
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ Image.MAX_IMAGE_PIXELS = None  # picture_files has a limit, which answers instea
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 # What Pillow's decoders raise on corrupt bytes; they document no common base.
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -79,10 +79,19 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         DamagedPicture: the header is good, and what follows is damaged.
 
     """
-    picture = open_picture(data, max_pixels)
+    return decode_opened(open_picture(data, max_pixels))
+
+
+def decode_opened(picture: ImageFile) -> Image.Image:
+    """Return what `open_picture` has opened as upright RGB.
+
+    Raises:
+        DamagedPicture: what follows its header is damaged.
+
+    """
     try:
         return _upright_rgb(picture)
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise DamagedPicture(
             f"The {picture.format} picture is damaged or incomplete: it cannot be decoded."
         ) from error
@@ -99,7 +108,7 @@ def open_picture(data: bytes, max_pixels: int) -> ImageFile:
     header = picture_files.judge(data, max_pixels)
     try:
         picture = Image.open(BytesIO(data), formats=[header.format])
-    except (UnidentifiedImageError, *_DECODING_ERRORS) as error:
+    except (UnidentifiedImageError, *DECODING_ERRORS) as error:
         raise DamagedPicture(f"The {header.format} picture's header is damaged.") from error
     if picture.size != (header.width, header.height):
         raise DamagedPicture(f"The {header.format} picture's header contradicts itself.")
@@ -118,6 +127,37 @@ def _upright_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
+class Decoder(Protocol):
+    """Reads a picture at the size that one model's network takes."""
+
+    @property
+    def name(self) -> str:
+        """How it reads, as logs show it."""
+        ...
+
+    def __call__(self, data: bytes, max_pixels: int) -> PixelArray:
+        """Return the picture in `data` as H x W x 3 uint8, upright RGB.
+
+        Raises:
+            NotAnImage, TooManyPixels: as `decode` says.
+
+        """
+        ...
+
+
+class FullDecoder:
+    """Every pixel decoded by Pillow, then resized: what the network was trained with."""
+
+    name = "full"
+
+    def __init__(self, spec: Input) -> None:
+        self._preprocess = Preprocessor(spec)
+
+    def __call__(self, data: bytes, max_pixels: int) -> PixelArray:
+        """See `Decoder`."""
+        return self._preprocess.resize(decode(data, max_pixels))
+
+
 class Preprocessor:
     """Turns decoded pictures into what one model's network takes."""
 
@@ -128,16 +168,16 @@ class Preprocessor:
 
     def __call__(self, picture: Image.Image) -> FloatArray:
         """Map an RGB picture of any size to 3 x H x W float32, normalised."""
-        return self.normalise(self.resize(picture))
+        return np.ascontiguousarray(self.normalise(self.resize(picture)[np.newaxis])[0])
 
     def resize(self, picture: Image.Image) -> PixelArray:
         """Map an RGB picture of any size to H x W x 3 uint8."""
         return np.asarray(picture.resize(self._size, Image.Resampling.BILINEAR))
 
-    def normalise(self, resized: PixelArray) -> FloatArray:
-        """Map H x W x 3 uint8 to 3 x H x W float32, normalised."""
-        pixels = resized.astype(np.float32)
-        pixels *= _SCALE
-        pixels -= self._mean
-        pixels /= self._std
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    def normalise(self, pixels: PixelArray) -> FloatArray:
+        """Map N x H x W x 3 uint8 to N x 3 x H x W float32, a view of channels last."""
+        values = pixels.astype(np.float32)
+        values *= _SCALE
+        values -= self._mean
+        values /= self._std
+        return values.transpose(0, 3, 1, 2)

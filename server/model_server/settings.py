@@ -33,6 +33,7 @@ _IN_WORDS = {
 
 _Text = Annotated[str, Field(pattern=_TEXT)]
 _Host = Annotated[str, Field(pattern=_HOST)]
+_EngineName = Literal["auto", "torch", "torch-compiled", "onnxruntime", "openvino", "openvino-bf16"]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -108,6 +109,12 @@ class Settings(BaseSettings):
 
     inference_threads: int | None = Field(default=None, ge=1, le=256)
     """How many requests are decoded and predicted at a time. None: one per CPU of the limit."""
+
+    engine: _EngineName = "auto"
+    """What runs the network. `auto` takes the fastest that is installed and faithful."""
+
+    decoding: Literal["auto", "full", "reduced"] = "auto"
+    """How large JPEGs are decoded. `auto` decodes them at reduced scale where that is faithful."""
 
     mirror_config: Path = Path("/etc/cv-factory/mirror/mirror.json")
     """The mirror's configuration, read again every second. No such file: nothing is mirrored."""

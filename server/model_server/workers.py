@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from model_server import scheduling
+from model_server.admission import Admission
 from model_server.cpu_limit import available_cpus
 from model_server.errors import Overloaded
 
@@ -22,13 +24,15 @@ T = TypeVar("T")
 
 
 class Workers:
-    """A fixed number of threads, and at most `queue_size` jobs that wait for one."""
+    """A fixed number of threads, and at most `queue_size` jobs that wait for one.
+
+    Fewer while more come than can be done, as `admission` says.
+    """
 
     def __init__(self, *, queue_size: int, threads: int | None = None) -> None:
         self.threads = threads or max(1, math.floor(available_cpus()))
-        room = self.threads + queue_size
-        self._clients = _Lane(self.threads, room, "inference")
-        self._copies = _Lane(self.threads, room, "copies", scheduling.yield_to_all)
+        self._clients = _Lane(self.threads, queue_size, "inference")
+        self._copies = _Lane(self.threads, queue_size, "copies", scheduling.yield_to_all)
 
     @property
     def pending(self) -> int:
@@ -76,22 +80,25 @@ class _Lane:
     """Threads, which are started when they are first needed, and who waits for them."""
 
     def __init__(
-        self, threads: int, room: int, name: str, begin: Callable[[], object] | None = None
+        self, threads: int, queue_size: int, name: str, begin: Callable[[], object] | None = None
     ) -> None:
-        self.pending = 0
         self.executor = ThreadPoolExecutor(threads, name, begin)
-        self._room = room
+        self._admission = Admission(threads, queue_size)
         self._lock = threading.Lock()
+
+    @property
+    def pending(self) -> int:
+        """The jobs that run or wait."""
+        return self._admission.pending
 
     def submit(self, job: Callable[[], T], when_over: Callable[[], None]) -> Future[T]:
         """See `Workers.run`."""
         with self._lock:
-            if self.pending >= self._room:
+            if not self._admission.enter(time.monotonic()):
                 when_over()
                 raise Overloaded(
                     "More requests wait than are queued: send it again after Retry-After seconds."
                 )
-            self.pending += 1
         held = [job]  # the executor keeps what was cancelled until its turn comes
 
         def start() -> T:
@@ -108,4 +115,4 @@ class _Lane:
 
     def _done(self, _: Future[Any]) -> None:
         with self._lock:
-            self.pending -= 1
+            self._admission.leave(time.monotonic())

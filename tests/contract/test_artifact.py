@@ -81,7 +81,8 @@ def test_both_networks_give_the_same_logits_for_the_same_weights(
 def test_the_servers_probabilities_are_the_softmax_of_the_trained_networks_logits(
     artifact: Path, trained_network: TrainedCNN
 ):
-    engine = TorchEngine(load_network(served.verify(artifact)))
+    verified = served.verify(artifact)
+    engine = TorchEngine(load_network(verified), verified.manifest.input)
     batch = torch.randn(2, 3, 40, 48)
     with torch.inference_mode():
         expected = trained_network(batch).softmax(1).numpy()

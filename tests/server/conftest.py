@@ -36,6 +36,8 @@ def settings(artifact: Path) -> Settings:
         model_version="3",
         revision="0123456789",
         inference_threads=2,
+        engine="torch",
+        decoding="full",
         max_body_bytes=200_000,
         max_image_pixels=1_000_000,
         max_request_pixels=2_000_000,

@@ -75,7 +75,8 @@ def make_pictures(count: int) -> list[bytes]:
 def expect(artifact: Path, pictures: Sequence[bytes]) -> torch.Tensor:
     """Each picture's probabilities, N x classes; raises ValueError when two are alike."""
     verified = artifacts.verify(artifact)
-    predict = Predictor(verified.manifest, TorchEngine(load_network(verified)), LIMITS)
+    engine = TorchEngine(load_network(verified), verified.manifest.input)
+    predict = Predictor(verified.manifest, engine, LIMITS)
     rows = [
         list(item.probabilities.values())
         for start in range(0, len(pictures), 100)

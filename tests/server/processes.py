@@ -41,6 +41,7 @@ class ServerProcess:
                 env={
                     **os.environ,
                     "MODEL_PATH": str(artifact),
+                    "ENGINE": "torch",  # the others take their time to be tried
                     "TERMINATION_MESSAGE_PATH": str(self._termination),
                     **settings,
                 },

@@ -51,6 +51,8 @@ WRONG = [
     ("QUEUE_SIZE", "-1"),
     ("INFERENCE_THREADS", "0"),
     ("INFERENCE_THREADS", "1.5"),
+    ("ENGINE", "tensorrt"),
+    ("DECODING", "half"),
     ("MIRROR_QUEUE_SIZE", "0"),
     ("MIRROR_QUEUE_BYTES", "0"),
     ("MIRROR_CONCURRENCY", "0"),

@@ -1,0 +1,70 @@
+"""How many requests may wait: many for a moment, few for as long as more come than can be answered.
+
+`workers` asks it about every request of a client. A long queue carries a server over a burst, such
+as a neighbour's clients after its end. Under lasting overload the same queue only makes every
+answer late: as many are refused as with a short one, and those that are answered have all waited
+for its whole length. So the queue is short while, for a whole window, no thread was ever free and
+far more came than was answered. Clients that wait for one answer before they ask again never bring
+that about, however many there are: of them as many come as are answered. Pure: the caller brings
+the time. docs/decisions/0024 says why.
+"""
+
+from __future__ import annotations
+
+WINDOW_SECONDS = 1.0
+_MORE = 1.5
+"""How many times as many come as are answered where that is overload."""
+_SHORT = 2
+"""How many may wait for each thread then: the next one is always there."""
+
+
+class Admission:
+    """Counts what comes and what is answered, in windows of a second."""
+
+    def __init__(self, threads: int, queue_size: int) -> None:
+        self._threads = threads
+        self._long = threads + queue_size
+        self._short = min(self._long, threads + _SHORT * threads)
+        self._room = self._long
+        self._ends = 0.0
+        self._came = 0
+        self._done = 0
+        self._was_free = True
+        self.pending = 0
+        """Those that were let in and are not done."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the queue is short now."""
+        return self._room < self._long
+
+    def enter(self, now: float) -> bool:
+        """Let one in, or return False where it is to be refused at once.
+
+        `now` is in seconds of a clock that never goes back.
+        """
+        self._turn(now)
+        self._came += 1
+        if self.pending >= self._room:
+            return False
+        self.pending += 1
+        return True
+
+    def leave(self, now: float) -> None:
+        """Note that one of those let in is done, or was taken out."""
+        self._turn(now)
+        self._done += 1
+        self.pending -= 1
+        self._was_free = self._was_free or self.pending < self._threads
+
+    def _turn(self, now: float) -> None:
+        """Judge the window that has ended, if one has, and begin the next."""
+        if now < self._ends:
+            return
+        # A window in which nothing was asked for longer than it lasts says nothing of overload.
+        on_time = now < self._ends + WINDOW_SECONDS
+        overloaded = on_time and not self._was_free and self._came > _MORE * self._done
+        self._room = self._short if overloaded else self._long
+        self._ends = now + WINDOW_SECONDS
+        self._came = self._done = 0
+        self._was_free = self.pending < self._threads

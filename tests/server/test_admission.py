@@ -1,0 +1,117 @@
+"""The queue's length: a second's burst waits, what cannot be answered is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from model_server.admission import WINDOW_SECONDS, Admission
+
+THREADS, QUEUE = 2, 128
+SERVICE = 0.01
+"""Seconds that one request takes a thread: two threads answer 200 a second."""
+
+
+@dataclass
+class Simulation:
+    """Two threads that take what waits in its order, under a clock of our own."""
+
+    admission: Admission = field(default_factory=lambda: Admission(THREADS, QUEUE))
+    now: float = 100.0
+    refused: int = 0
+    waits: list[float] = field(default_factory=list)
+    _free_at: list[float] = field(default_factory=lambda: [0.0] * THREADS)
+    _ends: list[float] = field(default_factory=list)
+
+    def arrive(self, at: float) -> bool:
+        """One request at `at`; returns whether it was let in."""
+        self.finish(at)
+        self.now = at
+        if not self.admission.enter(at):
+            self.refused += 1
+            return False
+        thread = min(range(THREADS), key=self._free_at.__getitem__)
+        begins = max(at, self._free_at[thread])
+        self._free_at[thread] = begins + SERVICE
+        self._ends.append(begins + SERVICE)
+        self.waits.append(begins - at)
+        return True
+
+    def finish(self, until: float) -> None:
+        """Everything that ends by then."""
+        self._ends.sort()
+        while self._ends and self._ends[0] <= until:
+            self.admission.leave(self._ends.pop(0))
+
+    def open_loop(self, rate: float, seconds: float) -> list[float]:
+        """Arrivals at a fixed rate; returns how long those that were let in have waited."""
+        start, before = self.now, len(self.waits)
+        for number in range(int(rate * seconds)):
+            self.arrive(start + number / rate)
+        return self.waits[before:]
+
+    def closed_loop(self, clients: int, seconds: float) -> None:
+        """Clients of which each asks again when it has its answer."""
+        until = self.now + seconds
+        for _ in range(clients):
+            self.arrive(self.now)
+        while self._ends and self._ends[0] < until:
+            self._ends.sort()
+            at = self._ends[0]
+            self.finish(at)
+            while self.admission.pending < clients:
+                self.arrive(at)
+
+
+def test_under_lasting_overload_those_that_are_answered_wait_for_a_few_requests_only():
+    simulation = Simulation()
+    simulation.open_loop(600, 3 * WINDOW_SECONDS)
+    waits = simulation.open_loop(600, 5.0)
+    assert simulation.admission.is_short
+    assert max(waits) <= 3 * SERVICE
+    assert len(waits) > 0.99 * 200 * 5.0  # and the threads are never without work
+
+
+def test_a_burst_waits_and_nothing_of_it_is_refused():
+    simulation = Simulation()
+    simulation.open_loop(100, 2.3)
+    for _ in range(120):
+        simulation.arrive(simulation.now)
+    simulation.open_loop(100, 5.0)
+    assert simulation.refused == 0
+
+
+def test_clients_that_wait_for_their_answers_are_never_too_many_for_the_queue():
+    simulation = Simulation()
+    simulation.closed_loop(clients=100, seconds=10.0)
+    assert simulation.refused == 0
+    assert len(simulation.waits) > 1900
+
+
+def test_the_queue_is_long_again_a_window_after_the_overload():
+    simulation = Simulation()
+    simulation.open_loop(600, 4.0)
+    assert simulation.admission.is_short
+    simulation.open_loop(150, 3 * WINDOW_SECONDS)
+    assert not simulation.admission.is_short
+    before = simulation.refused
+    for _ in range(100):
+        simulation.arrive(simulation.now)
+    assert simulation.refused == before
+
+
+def test_a_burst_after_a_long_silence_is_judged_by_nothing_before_it():
+    simulation = Simulation()
+    simulation.open_loop(600, 4.0)
+    simulation.finish(simulation.now + 60)
+    simulation.now += 60
+    for _ in range(100):
+        assert simulation.arrive(simulation.now)
+
+
+def test_the_queue_is_never_longer_than_it_may_be():
+    admission = Admission(1, 3)
+    assert [admission.enter(0.0) for _ in range(6)] == [True] * 4 + [False] * 2
+    admission.leave(0.1)
+    assert admission.enter(0.1)
+    assert admission.pending == 4
+    assert not Admission(1, 0).is_short
