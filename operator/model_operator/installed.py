@@ -14,7 +14,7 @@ import sys
 
 from model_operator import api
 from model_operator.clients import cluster as cluster_client
-from model_operator.clients import leases
+from model_operator.clients import leases, login
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.leases import LeaseClient
 from model_operator.errors import NotInstalled, OperatorError
@@ -33,7 +33,7 @@ async def look(settings: Settings, kubeconfig: str | None = None) -> str:
         SettingsError: there is no way to log in.
 
     """
-    configuration = await cluster_client.log_in(kubeconfig)
+    configuration = await login.log_in(kubeconfig)
     lease = leases.connect(configuration, settings.lease_namespace, settings.lease_name)
     cluster = cluster_client.logged_in(configuration)
     try:

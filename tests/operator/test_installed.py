@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_operator import installed
-from model_operator.clients import cluster as cluster_client
-from model_operator.clients import leases
+from model_operator.clients import leases, login
 from model_operator.clients.cluster import Cluster
 from model_operator.errors import ApiError, NotInstalled
 from model_operator.installed import look
@@ -50,7 +49,7 @@ async def kubeconfig(operator_cluster: Cluster, admin: Admin, tmp_path: Path) ->
 @contextlib.asynccontextmanager
 async def leader(kubeconfig: str, *, renews: bool) -> AsyncIterator[None]:
     """Holds the Lease, and renews it or not."""
-    configuration = await cluster_client.log_in(kubeconfig)
+    configuration = await login.log_in(kubeconfig)
     client = leases.connect(configuration, role.RELEASE_NAMESPACE, NAME)
     taken = await client.write(await client.read(), Claim("pod-1_a", 3, 0, anew=True))
 
