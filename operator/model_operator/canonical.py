@@ -125,6 +125,18 @@ def owns_more(wanted: Mapping[str, Any], live: Mapping[str, Any], manager: str) 
     )
 
 
+def applied_at(live: Mapping[str, Any], manager: str) -> str | None:
+    """When an apply of the manager changed the object last, as the API server wrote it; None where
+    it does not say so.
+    """
+    times = [
+        entry.get("time")
+        for entry in live["metadata"].get("managedFields", ())
+        if entry["manager"] == manager and entry["operation"] == "Apply"
+    ]
+    return max((time for time in times if time), default=None)
+
+
 def _reaches_beyond(fields: Mapping[str, Any], wanted: Any) -> bool:
     for path, below in fields.items():
         kind, _, name = path.partition(":")

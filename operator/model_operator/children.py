@@ -102,18 +102,8 @@ class Children:
     def touches(self) -> Iterator[Touch]:
         """Pods that have not been told of what is mounted in them: routes, mirrors."""
         yield from router.touches(self.observed, self.now)
-        yield from self._mirrors()
-
-    def _mirrors(self) -> Iterator[Touch]:
-        found = side_services.mirror_hash(self.observed)
-        if not found or not self.step or not self.step.shadow:
-            return
-        for pod in self.observed.pods.get(self.serving or "", ()):
-            metadata = pod["metadata"]
-            if metadata.get("annotations", {}).get(side_services.MIRROR_ANNOTATION) != found:
-                yield Touch(
-                    metadata["name"], metadata["uid"], side_services.MIRROR_ANNOTATION, found
-                )
+        if self.step is not None:
+            yield from side_services.touches(self.observed, self.step, self.serving)
 
     def deletes(self, *, blocked: bool) -> Iterator[Delete]:
         """What is not used any more; with something in the way only what would go on working."""
@@ -128,9 +118,8 @@ class Children:
     def _deletes_beside(self) -> Iterator[Delete]:
         if self.step is None:
             return
-        wanted = {(body["kind"], body["metadata"]["name"]) for body, _ in self._beside()}
-        unwanted = [key for key in side_services.present(self.observed) if key not in wanted]
-        yield from self._deletes_by_name(unwanted)
+        unused = side_services.unused(self.observed, self.step, self.serving, self.now)
+        yield from self._deletes_by_name(unused)
 
     def _deletes_of_budgets(self) -> Iterator[Delete]:
         if self.step is not None:
@@ -223,7 +212,7 @@ class Children:
     def _beside(self) -> Iterator[tuple[Body, Body | None]]:
         if self.step is None:
             return
-        for body in side_services.wanted(self.observed, self.step, self.serving):
+        for body in side_services.wanted(self.observed, self.step, self.serving, self.now):
             yield body, self.observed.child(body["kind"], body["metadata"]["name"])
 
     def _autoscaler(self) -> Iterator[tuple[Body, Body | None]]:

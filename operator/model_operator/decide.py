@@ -30,7 +30,7 @@ from model_operator.rollout import blue_green, canary, recreate, safety, shadow,
 from model_operator.rollout.view import Size, State, Step, Trouble, View
 from model_operator.route import Reading, Route
 from model_operator.status import Facts
-from model_operator.traffic import providers
+from model_operator.traffic import providers, side_services
 from model_operator.verdict import Verdict
 
 PREDECESSOR_POLL = timedelta(seconds=2)
@@ -275,6 +275,8 @@ def requeue_after(
     settling = autoscaling.settling_until(observed, step, now)
     if settling is not None and autoscaling.is_on(observed):
         waits.append(settling - now)
+    if not step.shadow and (left := side_services.notices_for(observed, now)):
+        waits.append(left)
     if autoscaling.is_left_over(observed):
         waits.append(steady.SOON)
     if observed.measurement_due is not None:

@@ -206,6 +206,8 @@ def test_the_mirror_goes_with_its_shadow_although_the_spec_is_invalid():
     change(world, nonsense=True)
     world.act("abort")
     looks(world, 2)
+    assert "data" not in world.others["ConfigMap", "cats-dogs-mirror"]
+    looks(world, 12)
     assert ("ConfigMap", "cats-dogs-mirror") not in world.others
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from model_operator import autoscaling, naming
 from model_operator.diagnosis import is_ready
 from model_operator.plan import Delete, Scale, Touch
 from model_operator.route import Route
+from model_operator.timestamps import format_time
 from model_operator.traffic.service import ROUTE_ANNOTATION
 from tests.operator.world_router import document, route_of
 from tests.operator.world_state import WorldState
@@ -17,8 +19,8 @@ BESIDE = ("Service", "ConfigMap", "PodDisruptionBudget", autoscaling.KIND, "Job"
 """Kinds of which there may be more than the operator's revisions have."""
 
 
-def applied_fields(body: dict[str, Any]) -> dict[str, Any]:
-    """What the operator owns of a Service that it has applied, as the API server keeps it."""
+def applied_fields(body: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """What the operator owns of an object that it has applied, as the API server keeps it."""
 
     def fields_of(value: Any) -> dict[str, Any]:
         members = value.items() if isinstance(value, dict) else ()
@@ -26,8 +28,10 @@ def applied_fields(body: dict[str, Any]) -> dict[str, Any]:
 
     told = {name: body["metadata"].get(name) for name in ("labels", "annotations")}
     metadata = {name: value for name, value in told.items() if value}
-    owned = fields_of({"metadata": metadata, "spec": body["spec"]})
-    return {"manager": naming.MANAGER, "operation": "Apply", "fieldsV1": owned}
+    content = {name: body[name] for name in ("spec", "data") if name in body}
+    owned = fields_of({"metadata": metadata, **content})
+    applied = {"manager": naming.MANAGER, "operation": "Apply", "time": format_time(now)}
+    return {**applied, "fieldsV1": owned}
 
 
 class InvariantBroken(AssertionError):
@@ -46,8 +50,8 @@ class WorldServer(WorldState):
             self._check_seen(before, body["metadata"])
         uid = before["metadata"]["uid"] if before else f"{kind}-{self._serial}"
         body["metadata"] |= {"uid": uid, "resourceVersion": str(self._serial)}
-        if kind == "Service":
-            body["metadata"]["managedFields"] = [applied_fields(body)]
+        if kind in ("Service", "ConfigMap"):
+            body["metadata"]["managedFields"] = [applied_fields(body, self.now)]
         if kind == "Service" and name == self.resource["metadata"]["name"]:
             self._check_switch(body)
             self.service = body
