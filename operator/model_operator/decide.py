@@ -109,6 +109,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         events=tuple(Event(*t) for t in status.transitions(observed.resource.status, new_status)),
         requeue_after=requeue_after(observed, step, reading, now),
         back_off=longest_back_off(observed),
+        waits_for_turn=step is not None and step.state is State.WAITING,
     )
 
 

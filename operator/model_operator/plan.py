@@ -78,6 +78,8 @@ class Plan:
     """Something outside refused, or did not answer: try again, later each time, but never later
     than this.
     """
+    waits_for_turn: bool = False
+    """A rollout would begin if not so many others were under way."""
     exists: bool = True
     """False when there is no such resource (any more): nothing to look at again."""
 

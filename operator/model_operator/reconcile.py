@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 import structlog
 
@@ -19,7 +20,22 @@ from model_operator.plan import Plan
 from model_operator.runtime.recording import Recording
 from model_operator.runtime.turns import Turns
 
+Turn = TypeVar("Turn", bound=Hashable)
+
 log = structlog.get_logger(__name__)
+
+
+def decide_in_turn(turns: Turns[Turn], key: Turn, observed: Observed, now: datetime) -> Plan:
+    """The decision, with a place among the rollouts that may be at once where it needs one. Most
+    passes need none, and hold nobody else up; one that would begin a rollout asks for a place, and
+    decides again when it has one.
+    """
+    plan = decide(replace(observed, rollouts_elsewhere=turns.limit), now)
+    if plan.waits_for_turn:
+        return decide(observed, now) if turns.take(key) else plan
+    if standing.rolls_out(plan.status or last_status(observed)):
+        turns.take(key)
+    return plan
 
 
 @dataclass(frozen=True)
@@ -45,8 +61,6 @@ class Reconciler:
             if self.recording:
                 self.recording.forget(key)
             return Plan(exists=False)
-        if not self.turns.take(key):
-            observed = replace(observed, rollouts_elsewhere=self.turns.limit)
         if self.recording:
             observed = replace(observed, recorded=self.recording.results(key))
         told = last_status(observed)
@@ -67,10 +81,11 @@ class Reconciler:
 
     async def _decide_and_apply(self, observed: Observed) -> Plan:
         now = self.clock()
-        plan = decide(observed, now)
         resource = observed.resource
+        key = (resource.namespace, resource.name)
+        plan = decide_in_turn(self.turns, key, observed, now)
         for body in plan.applies:
-            self.sources.children.wrote((resource.namespace, resource.name), body)
+            self.sources.children.wrote(key, body)
         await apply(self.sources.cluster, self.emitter, observed, plan, now)
         self._offer_records(observed, plan)
         if plan.writes:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_operator import reasons, standing
+from model_operator import reasons, reconcile, standing
 from model_operator.decide import decide
+from model_operator.plan import Plan
 from model_operator.runtime.turns import Turns
 from tests.operator.builders import make_model_deployment
 from tests.operator.stories import canary, hold
@@ -168,3 +171,105 @@ def test_a_rollout_that_failed_waits_for_somebody_and_one_that_succeeded_does_no
     live.edit(make_model_deployment().version(3))
     live.settle()
     assert not standing.is_stalled(live.status)
+
+class Estate:
+    """Some resources under one limit, and passes over them that run at the same time."""
+
+    def __init__(self, size: int) -> None:
+        self.woken: list[int] = []
+        self.turns = Turns[int](LIMIT_OF_ESTATE, self.woken.append)
+        self.turns.know_all()
+        self.worlds = [copy.deepcopy(_at_rest()) for _ in range(size)]
+        self.under_way: dict[int, Plan] = {}
+
+    def release(self, number: int) -> None:
+        self.worlds[number].edit(make_model_deployment().version(2))
+
+    def begin(self, number: int) -> None:
+        """A pass up to its writes."""
+        world = self.worlds[number]
+        plan = reconcile.decide_in_turn(self.turns, number, world.observed(), world.now)
+        self.under_way[number] = plan
+        if plan.waits_for_turn:
+            assert len(self.moving()) >= LIMIT_OF_ESTATE, "nobody else is under way"
+
+    def end(self, number: int) -> None:
+        """The pass writes, its status included, and tells how it has left the resource."""
+        world, plan = self.worlds[number], self.under_way.pop(number)
+        for write in world._writes_of(plan):
+            write()
+        told = world.resource["status"]
+        rolling, waits = standing.rolls_out(told), standing.waits_for_its_turn(told)
+        self.turns.tell(number, rolling=rolling, waits=waits)
+        world.play_pods()
+        world.wait(40)
+
+    def moving(self) -> set[int]:
+        """Whose rollout is under way by status, or is by the pass that runs."""
+        told = {number: dict(world.resource["status"]) for number, world in enumerate(self.worlds)}
+        planned = {n: dict(plan.status) for n, plan in self.under_way.items() if plan.status}
+        return {
+            number
+            for number, status in told.items()
+            if standing.rolls_out(status) or standing.rolls_out(planned.get(number, {}))
+        }
+
+
+LIMIT_OF_ESTATE = 1
+
+
+@functools.cache
+def _at_rest() -> World:
+    world = World(make_model_deployment())
+    world.settle()
+    return world
+
+
+ESTATE = 3
+happenings = st.lists(
+    st.tuples(st.sampled_from(["release", "pass", "pass"]), st.integers(0, ESTATE - 1)),
+    max_size=40,
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(happenings)
+def test_with_passes_at_the_same_time_only_what_would_begin_waits_and_only_for_what_is_under_way(
+    story: list[tuple[str, int]],
+):
+    estate = Estate(ESTATE)
+    for what, number in story:
+        if what == "release":
+            estate.release(number)
+        elif number in estate.under_way:
+            estate.end(number)
+        else:
+            estate.begin(number)
+        assert len(estate.moving()) <= LIMIT_OF_ESTATE
+    for _ in range(30):
+        for number in range(ESTATE):
+            if number not in estate.under_way:
+                estate.begin(number)
+            estate.end(number)
+    assert len(estate.turns) == estate.turns.waiting == 0
+    assert all(world.status["phase"] == "Healthy" for world in estate.worlds)
+
+
+def test_a_pass_over_what_is_settled_makes_nobody_wait():
+    estate = Estate(2)
+    estate.begin(0)
+    estate.release(1)
+    estate.begin(1)
+    assert not estate.under_way[1].waits_for_turn
+    estate.end(1)
+    assert reasons.WAITING_FOR_TURN not in str(estate.worlds[1].status)
+    estate.end(0)
+
+
+def test_one_that_is_under_way_is_spoken_of_as_one():
+    world = Crowded(make_model_deployment())
+    world.settle()
+    world.elsewhere = 1
+    world.edit(make_model_deployment().version(2))
+    world.one_pass()
+    assert "waits for its turn: 1 rollout is under way, as many as may be" in ready(world)[1]

@@ -252,7 +252,9 @@ def wait_to_begin(view: View) -> Step:
         state, words = State.PAUSED, f"paused: revision {view.target} waits to be started"
     else:
         state = State.WAITING
-        others = f"{view.rollouts_elsewhere} rollouts are under way, as many as may be at once"
+        count = view.rollouts_elsewhere
+        under_way_now = "1 rollout is" if count == 1 else f"{count} rollouts are"
+        others = f"{under_way_now} under way, as many as may be at once"
         words = f"revision {view.target} waits for its turn: {others}"
     return Step(
         state=state,

@@ -2,7 +2,8 @@
 
 Whose rollout is under way is known from status when the process starts, and from each pass after
 that; nothing is written for it. A rollout that has begun is never stopped here, and the first
-revision of a resource waits for nobody. `reconcile` asks before a pass and tells after it.
+revision of a resource waits for nobody. `reconcile` asks where a pass would begin a rollout, and
+tells after each.
 """
 
 from __future__ import annotations
