@@ -6,23 +6,32 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiohttp import web
 from kubernetes.aio import client
+from structlog.testing import capture_logs
 
 from model_operator import api
+from model_operator.apply import apply
 from model_operator.clients import cluster as cluster_client
 from model_operator.clients import login
 from model_operator.clients.cluster import Cluster
+from model_operator.clients.events import ClusterEvents
 from model_operator.clients.fence import Fence, boot_seconds
 from model_operator.clients.transport import CallObserver
 from model_operator.errors import ApiError, ApiUnreachable, NotLeading
+from model_operator.observe import read_resource
+from model_operator.observed import Observed
+from model_operator.plan import Event, Plan
 from tests.deadlines import within
+from tests.operator.builders import make_model_deployment
 from tests.operator.loopback import Handler, serving
 from tests.operator.test_cluster_client import service
 from tests.operator.test_view import Clock
+from tests.operator.world import DEFAULTS
 
 RESOURCE = {
     "apiVersion": api.API_VERSION,
@@ -187,6 +196,27 @@ async def test_a_write_that_was_answered_is_done_although_the_lead_was_lost_mean
 
     async with fenced(answers, fence) as cluster:
         assert await cluster.apply(service("v", "s")) == {"kind": "Service"}
+
+
+async def test_what_is_told_after_the_lead_was_lost_is_in_the_log_and_breaks_nothing_off():
+    """The status that it tells of is written: the pass has done what it had to."""
+    heard, fence = list[str](), Fence(clock := Clock())
+    fence.open_until(clock.now + 5)
+
+    async def answers(request: web.BaseRequest) -> web.StreamResponse:
+        heard.append(request.path)
+        clock.now += 60
+        return web.json_response({})
+
+    told = (Event("Normal", "Complete", "it serves"), Event("Warning", "Stalled", "it does not"))
+    done = Plan(status={"message": "it serves"}, events=told)
+    world = Observed(read_resource(make_model_deployment().build()), DEFAULTS)
+    async with fenced(answers, fence) as cluster:
+        with capture_logs() as logs:
+            await apply(cluster, ClusterEvents(cluster), world, done, datetime.now(UTC))
+    assert [path.rsplit("/", 1)[1] for path in heard] == ["status"]
+    lost = [(log["reason"], log["message"]) for log in logs if log["event"] == "event not written"]
+    assert lost == [("Complete", "it serves"), ("Stalled", "it does not")]
 
 
 async def test_an_api_server_that_is_away_is_not_the_loss_of_the_lead():

@@ -1,7 +1,8 @@
 """The EventEmitter: transitions as Kubernetes Events, and as structured log lines.
 
 Events are news, not state: one that cannot be written is logged and forgotten, and never holds
-up a rollout.
+up a rollout. That goes for one that the fence holds back, too: who lost the lead writes nothing
+more, and the next leader finds the status written and has nothing to tell.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import structlog
 
 from model_operator import api, naming
 from model_operator.clients.cluster import Cluster
-from model_operator.errors import ApiError, ApiUnreachable
+from model_operator.errors import ApiError, ApiUnreachable, NotLeading
 from model_operator.observed import Resource
 from model_operator.plan import Event
 from model_operator.timestamps import format_time
@@ -29,7 +30,7 @@ class EventEmitter(Protocol):
     """Tells people what happened."""
 
     async def emit(self, resource: Resource, event: Event, now: datetime) -> None:
-        """Tells of one transition of `resource`; never raises."""
+        """Tells of one transition of `resource`, whose status has it already; raises nothing."""
         ...
 
 
@@ -69,5 +70,7 @@ class ClusterEvents:
         }
         try:
             await self._cluster.create(body)
-        except (ApiError, ApiUnreachable) as error:
-            log.warning("event not written", reason=event.reason, error=str(error))
+        except (ApiError, ApiUnreachable, NotLeading) as error:
+            log.warning(
+                "event not written", reason=event.reason, message=event.message, error=str(error)
+            )
