@@ -210,7 +210,7 @@ def recording_of(parts: Parts) -> Recording | None:
     settings = parts.settings
     if not settings.tracks_rollouts or settings.tracking_uri is None:
         return None
-    client = MlflowClient(settings.tracking_uri, headers_of(settings), parts.fence.check)
+    client = MlflowClient(settings.tracking_uri, headers_of(settings), parts.fence)
     tracker = MlflowTracker(client, settings.cluster_name, settings.rollouts_experiment)
     recording = Recording(tracker, parts.queue.add, parts.metrics)
     parts.metrics.follow_tracker(recording.waiting)

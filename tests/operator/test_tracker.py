@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +18,7 @@ from aiohttp import web
 
 from model_operator import tracking
 from model_operator.clients import mlflow as mlflow_module
-from model_operator.clients.fence import Fence
+from model_operator.clients.fence import Fence, boot_seconds
 from model_operator.clients.mlflow import Body, MlflowClient
 from model_operator.clients.tracker import MlflowTracker
 from model_operator.errors import (
@@ -29,6 +31,7 @@ from model_operator.errors import (
     NotMlflow,
 )
 from model_operator.tracking import RolloutRecord
+from tests.deadlines import within
 from tests.operator.builders import digest_of
 from tests.operator.loopback import serving
 from tests.operator.rollout_records import record, rollout
@@ -345,8 +348,55 @@ async def test_a_server_that_hangs_is_given_up_in_time(monkeypatch):
 
 async def test_a_process_that_has_lost_the_lead_asks_the_server_and_writes_nothing_into_it(mlflow):
     fence = Fence()
-    client = MlflowClient(mlflow.url, guard=fence.check)
+    client = MlflowClient(mlflow.url, fence=fence)
     with pytest.raises(NotLeading):
         await MlflowTracker(client, "prod", mlflow.experiment).record(mlflow.record())
     assert await client.get("registered-models/get", {"name": mlflow.model})
     assert mlflow.tags(2) == {}
+
+
+async def test_a_write_is_waited_for_no_longer_than_the_process_leads():
+    fence, heard = Fence(), list[str]()
+
+    async def silent(request: web.BaseRequest) -> web.Response:
+        heard.append(request.method)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(silent) as url:
+        client = MlflowClient(url, fence=fence)
+        fence.open_until(boot_seconds() + 0.3)
+        started = time.monotonic()
+        with pytest.raises(NotLeading, match="the lead was lost meanwhile"):
+            await client.post("runs/create", {})
+        assert 0.2 < time.monotonic() - started < 5
+    assert heard == ["POST"]
+
+
+async def test_a_server_that_is_away_is_not_the_loss_of_the_lead():
+    fence = Fence()
+    fence.open_until(math.inf)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    with pytest.raises(MlflowUnreachable):
+        await MlflowClient(url, fence=fence).post("runs/create", {})
+
+
+async def test_who_gives_the_lead_back_hears_first_of_what_is_being_recorded():
+    fence, arrived, free = Fence(), asyncio.Event(), asyncio.Event()
+    fence.open_until(math.inf)
+
+    async def slow(request: web.BaseRequest) -> web.Response:
+        arrived.set()
+        await free.wait()
+        return web.json_response({})
+
+    async with serving(slow) as url:
+        writing = asyncio.create_task(MlflowClient(url, fence=fence).post("runs/create", {}))
+        await within(5, arrived.wait())
+        quiet = asyncio.create_task(fence.quiet())
+        await asyncio.sleep(0)
+        assert not quiet.done()
+        free.set()
+        await within(5, writing)
+        await within(5, quiet)

@@ -7,14 +7,22 @@ process and block its event loop. https://mlflow.org/docs/latest/api_reference/r
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import aiohttp
 
-from model_operator.clients.transport import read_at_most
-from model_operator.errors import MlflowLoginRefused, MlflowRefused, MlflowUnreachable, NotMlflow
+from model_operator.clients.fence import Fence
+from model_operator.clients.transport import last_check, read_at_most
+from model_operator.errors import (
+    MlflowLoginRefused,
+    MlflowRefused,
+    MlflowUnreachable,
+    NotLeading,
+    NotMlflow,
+)
 from model_operator.settings import Settings
 
 TIMEOUT_SECONDS = 10
@@ -39,12 +47,14 @@ class MlflowClient:
         self,
         address: str,
         headers: Mapping[str, str] | None = None,
-        guard: Callable[[str], object] | None = None,
+        fence: Fence | None = None,
     ) -> None:
-        """`guard` is asked before each request that may write, and raises where none may be."""
+        """With a fence nothing is written that it forbids, and no write is waited for longer; such
+        a call raises NotLeading.
+        """
         self.address = address
         self._headers = dict(headers or {})
-        self._guard = guard
+        self._fence = fence
 
     async def get(self, endpoint: str, query: Mapping[str, str]) -> Body:
         """Asks."""
@@ -59,23 +69,40 @@ class MlflowClient:
         return await self._call("DELETE", endpoint, json=dict(body))
 
     async def _call(self, method: str, endpoint: str, **content: Any) -> Body:
-        if self._guard is not None and method != "GET":
-            self._guard(f"{method} {endpoint}")
         url = f"{self.address.rstrip('/')}/api/2.0/mlflow/{endpoint}"
-        try:
-            async with (
-                aiohttp.ClientSession(
-                    headers=self._headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-                ) as session,
-                # A redirect could lead to what nobody has allowed, and makes a question of a write.
-                session.request(method, url, allow_redirects=False, **content) as response,
-            ):
-                status = response.status
-                answered = _json(await read_at_most(response, ANSWER_MAX_BYTES))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            words = f"the registry at {self.address} cannot be reached: {_words(error)}"
-            raise MlflowUnreachable(words) from error
+        writes = method != "GET"
+        with self._fenced(f"{method} {endpoint}", writes=writes) as seconds:
+            try:
+                async with (
+                    aiohttp.ClientSession(
+                        headers=self._headers,
+                        timeout=aiohttp.ClientTimeout(total=seconds),
+                        trace_configs=[last_check(self._fence)] if self._fence and writes else None,
+                    ) as session,
+                    # A redirect could lead to what nobody has allowed, and makes a question of a
+                    # write.
+                    session.request(method, url, allow_redirects=False, **content) as response,
+                ):
+                    status = response.status
+                    answered = _json(await read_at_most(response, ANSWER_MAX_BYTES))
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                words = f"the registry at {self.address} cannot be reached: {_words(error)}"
+                raise MlflowUnreachable(words) from error
         return self._checked(status, answered)
+
+    @contextlib.contextmanager
+    def _fenced(self, what: str, *, writes: bool) -> Iterator[float]:
+        """For how long the answer may take. A write that the fence cuts off ends as NotLeading."""
+        if self._fence is None or not writes:
+            yield TIMEOUT_SECONDS
+            return
+        with self._fence.passing(what) as left:
+            try:
+                yield min(TIMEOUT_SECONDS, left)
+            except MlflowUnreachable as error:
+                if self._fence.seconds_left:
+                    raise
+                raise NotLeading(f"{what}: the lead was lost meanwhile") from error
 
     def _checked(self, status: int, body: Body | None) -> Body:
         if 300 <= status < 400:
