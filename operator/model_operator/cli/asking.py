@@ -14,11 +14,16 @@ from typing import Any
 
 from model_operator.actions import ANNOTATION, Action, Verb
 from model_operator.cli.errors import Failed, NotInTime
-from model_operator.cli.session import Session
+from model_operator.cli.session import Session, no_answer
+from model_operator.errors import ApiError, ApiUnreachable
 
 Body = Mapping[str, Any]
 
 POLL_SECONDS = 0.25
+NOT_LOOKED = (
+    "the operator has not looked at it, and may still do so: is it running? "
+    "`kubectl get pods --all-namespaces -l app.kubernetes.io/name=cv-factory` shows it"
+)
 
 
 def action(verb: Verb, resource: Body, identity: str, revision: str | None = None) -> Action:
@@ -53,25 +58,30 @@ async def ask(opened: Session, resource: Body, wanted: Action, seconds: float) -
 
     Raises:
         Failed: it was refused, with the operator's sentence.
-        NotInTime: the operator has not looked at it.
+        NotInTime: the operator has not looked at it, or the API server does not say so.
 
     """
     name = resource["metadata"]["name"]
     await opened.annotate(name, ANNOTATION, wanted.model_dump_json(exclude_none=True))
     deadline = time.monotonic() + seconds
+    late = NOT_LOOKED
     while time.monotonic() < deadline:
-        found = await opened.resource(name)
-        answer = answer_to(wanted, found)
-        if answer is not None:
-            accepted, message = answer
-            if not accepted:
-                raise Failed(f"{wanted.verb} was refused: {message}")
-            return message
+        try:
+            answer = answer_to(wanted, await opened.resource(name))
+        except (ApiError, ApiUnreachable) as error:
+            words = no_answer(error)
+            if words is None:
+                raise
+            late = f"{words}; what was asked for goes on"
+        else:
+            late = NOT_LOOKED
+            if answer is not None:
+                accepted, message = answer
+                if not accepted:
+                    raise Failed(f"{wanted.verb} was refused: {message}")
+                return message
         await asyncio.sleep(POLL_SECONDS)
-    raise NotInTime(
-        f"the operator has not looked at it in {seconds:g}s, and may still do so: is it running? "
-        "`kubectl get pods --all-namespaces -l app.kubernetes.io/name=cv-factory` shows it"
-    )
+    raise NotInTime(f"no answer in {seconds:g}s: {late}")
 
 
 def answer_to(wanted: Action, resource: Body) -> tuple[bool, str] | None:

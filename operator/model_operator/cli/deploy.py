@@ -14,7 +14,7 @@ from model_operator.cli import describe, manifests, outcome
 from model_operator.cli.errors import Exit, Failed
 from model_operator.cli.outcome import End, Outcome, Release
 from model_operator.cli.preview import Preview, preview
-from model_operator.cli.session import Session, as_json, sentence, session
+from model_operator.cli.session import Session, as_json, no_answer, sentence, session
 from model_operator.cli.terminal import Progress
 from model_operator.errors import ApiError, ApiUnreachable
 
@@ -108,12 +108,11 @@ async def _end_of(
     while True:
         try:
             body = await opened.cluster.get(api.KIND, release.namespace, release.name)
-        except ApiUnreachable as error:
-            seen = Outcome(None, "ApiUnreachable", f"the API server does not answer: {error}")
-        except ApiError as error:
-            if error.status not in (429, 500, 502, 503, 504):
+        except (ApiError, ApiUnreachable) as error:
+            words = no_answer(error)
+            if words is None:
                 raise
-            seen = Outcome(None, "ApiUnreachable", sentence(error))
+            seen = Outcome(None, "ApiUnreachable", words)
         else:
             seen = outcome.judge(release, body)
         if seen.end:

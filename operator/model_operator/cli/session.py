@@ -27,6 +27,8 @@ from model_operator.errors import ApiError, ApiUnreachable, Conflict, NotFound
 
 MANAGER = "kubectl-md"
 """Field manager of what this command writes."""
+_PASSES = (429, 500, 502, 503, 504)
+"""Statuses of an API server that is overloaded, or not all there."""
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -159,6 +161,15 @@ def sentence(error: ApiError) -> str:
     if isinstance(error, NotFound) and "could not find the requested resource" in error.message:
         return "this cluster has no ModelDeployments: install the chart cv-factory first"
     return f"the API server refused it ({error.status}): {_one_line(error.message)}"
+
+
+def no_answer(error: ApiError | ApiUnreachable) -> str | None:
+    """What to say of an API server that does not answer for a while, which ends no waiting; None
+    for an error that stays.
+    """
+    if isinstance(error, ApiUnreachable):
+        return f"the API server does not answer: {error}"
+    return sentence(error) if error.status in _PASSES else None
 
 
 def _one_line(text: str) -> str:

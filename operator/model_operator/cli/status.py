@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from model_operator import api, naming
 from model_operator.cli import tree
 from model_operator.cli.errors import Exit, Failed
-from model_operator.cli.session import Session, session
+from model_operator.cli.session import Session, no_answer, session
 from model_operator.cli.terminal import Style, style_of
 from model_operator.cli.tree import Snapshot
 from model_operator.clients.transport import Body
-from model_operator.errors import ApiError
+from model_operator.errors import ApiError, ApiUnreachable
 
 Observation = tuple[Body, list[Body] | None]
 """A resource and its pods."""
@@ -27,9 +27,19 @@ async def run(arguments: argparse.Namespace) -> Exit:
     """Shows one resource, or all of the namespace; again whenever it changes with `--watch`."""
     began = datetime.now(UTC)
     async with session(arguments) as opened:
-        shown: list[str] = []
+        shown: list[str] | None = None
         while True:
-            found = await _observe(opened, arguments.name)
+            try:
+                found = await _observe(opened, arguments.name)
+            except (ApiError, ApiUnreachable) as error:
+                words = no_answer(error)
+                if shown is None or words is None:
+                    raise
+                if shown:
+                    sys.stderr.write(f"{words}; still watching\n")
+                shown = []
+                await asyncio.sleep(POLL_SECONDS)
+                continue
             # Time that passes is no news, except to somebody who looks at a terminal.
             news = _lines(found, datetime.now(UTC) if sys.stdout.isatty() else began, Style())
             if news != shown:

@@ -47,11 +47,16 @@ async def api_server(
                 return web.Response(status=answered.status, body=body, headers=kind)
 
         async with serving(answer) as url:
-            kubeconfig = folder / "kubeconfig"
-            kubeconfig.write_text(
-                "current-context: c\n"
-                "contexts: [{name: c, context: {cluster: c, user: u, namespace: vision}}]\n"
-                f"users: [{{name: u, user: {{token: {TOKEN}}}}}]\n"
-                f"clusters: [{{name: c, cluster: {{server: '{url}'}}}}]\n"
-            )
-            yield str(kubeconfig)
+            yield kubeconfig_to(url, folder)
+
+
+def kubeconfig_to(url: str, folder: Path) -> str:
+    """The path of a kubeconfig that leads to an API server."""
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(
+        "current-context: c\n"
+        "contexts: [{name: c, context: {cluster: c, user: u, namespace: vision}}]\n"
+        f"users: [{{name: u, user: {{token: {TOKEN}}}}}]\n"
+        f"clusters: [{{name: c, cluster: {{server: '{url}'}}}}]\n"
+    )
+    return str(kubeconfig)
