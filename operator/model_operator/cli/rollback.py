@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from model_operator import reasons
 from model_operator.actions import Verb
 from model_operator.cli import history
 from model_operator.cli.arguments import PROGRAM
@@ -62,12 +63,20 @@ def choose(
     failed, canary = status.get("failedRevision"), status.get("canary")
     if failed and failed != stable:
         raise Failed(
-            f"revision {failed} has failed and revision {stable} serves already; to go further "
-            f"back, name a revision: {kept}"
+            f"revision {failed} {_became(status, failed)}, and revision {stable} serves already; "
+            f"to go further back, name a revision: {kept}"
         )
     if canary and stable:
         return str(stable)
     return _before(stable, entries, kept)
+
+
+def _became(status: Body, revision: str) -> str:
+    """What became of a revision that is not tried again: people may have left it."""
+    last = status.get("lastFailure") or {}
+    reason = last.get("reason") if last.get("revision") == revision else None
+    left = {reasons.ROLLED_BACK: "was rolled back from", reasons.ABORTED: "was aborted"}
+    return left.get(str(reason), "has failed")
 
 
 def _named(revision: str, entries: Sequence[Entry], kept: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_operator import reasons
 from model_operator.cli import history, rollback
 from model_operator.cli.errors import Failed, UsageError
 from tests.operator.cli import statuses
@@ -97,9 +98,31 @@ def test_a_rollback_to_what_is_not_kept_says_where_to_look(revision, version, wo
 
 def test_what_was_rolled_back_automatically_is_not_rolled_back_once_more_by_mistake():
     body = statuses.rolled_back()
-    with pytest.raises(Failed, match=f"{NEW} has failed and revision {OLD} serves already"):
+    with pytest.raises(Failed, match=f"{NEW} has failed, and revision {OLD} serves already"):
         rollback.choose(body, entries(body), None, None)
     assert rollback.choose(body, entries(body), FIRST, None) == FIRST
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (reasons.ROLLED_BACK, f"revision {NEW} was rolled back from, and"),
+        (reasons.ABORTED, f"revision {NEW} was aborted, and"),
+        (reasons.ANALYSIS_FAILED, f"revision {NEW} has failed, and"),
+    ],
+)
+def test_what_people_have_left_is_not_said_to_have_failed(reason, words):
+    body = statuses.rolled_back()
+    body["status"]["lastFailure"]["reason"] = reason
+    with pytest.raises(Failed, match=words):
+        rollback.choose(body, entries(body), None, None)
+
+
+def test_what_is_told_of_an_earlier_revision_says_nothing_of_this_one():
+    body = statuses.rolled_back()
+    body["status"]["lastFailure"] |= {"revision": FIRST, "reason": reasons.ABORTED}
+    with pytest.raises(Failed, match=f"revision {NEW} has failed, and"):
+        rollback.choose(body, entries(body), None, None)
 
 
 def test_there_is_nothing_before_the_first_revision():
