@@ -98,7 +98,7 @@ def test_a_weight_is_raised_on_as_many_available_pods_as_it_needs():
     [
         {"serving": None},
         {"recorded_stable": None},
-        {"cannot_divide": "1 pods of older revisions have to end first"},
+        {"cannot_divide": "2 pods of older revisions have to end first"},
         {"serving_confirmed": False},
         {"sizes": {"a": GONE, "b": READY}},
         {"sizes": {"a": READY, "b": GONE}},

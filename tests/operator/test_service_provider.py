@@ -42,7 +42,7 @@ def test_a_canary_of_weight_0_has_no_part_in_the_endpoint_and_waits_for_no_retir
     observed = of_service()
     left = replace(observed, pods={**observed.pods, C: (make_pod(f"{C}-0", ready=True),)})
     assert (
-        SERVICE.cannot_divide(left, Route(A, B, 1)) == "1 pods of older revisions have to end first"
+        SERVICE.cannot_divide(left, Route(A, B, 1)) == "1 pod of an older revision has to end first"
     )
     assert SERVICE.cannot_divide(left, Route(A, B, 0)) == ""
     assert SERVICE.objects(left, Route(A, B, 0)) == SERVICE.objects(left, Route(A))

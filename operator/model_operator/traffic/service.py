@@ -67,6 +67,8 @@ class ServiceProvider:
             if revision not in (route.stable, route.canary)
             for pod in pods
         )
+        if retired == 1:
+            return "1 pod of an older revision has to end first"
         return f"{retired} pods of older revisions have to end first" if retired else ""
 
     def obsolete(self, observed: Observed) -> Sequence[tuple[str, str]]:  # noqa: ARG002
