@@ -32,6 +32,14 @@ def test_the_example_is_a_valid_spec(page: str):
     assert validation.refusal(body) is None
 
 
+def test_the_query_of_the_example_asks_about_one_environment_alone(page: str):
+    """The same bytes with the same settings are the same revision in every namespace."""
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    for metric in yaml.safe_load(example)["spec"]["analysis"]["metrics"]:
+        query = metric.get("prometheus", {}).get("query", "")
+        assert query.count("{") == query.count('namespace="$(namespace)"')
+
+
 def test_the_table_names_every_metric_that_is_built_in(page: str):
     (table,) = re.findall(r"\n\| metric \| value .*?\n\n", page, re.DOTALL)
     cells = " ".join(re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE))
