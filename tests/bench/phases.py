@@ -60,7 +60,6 @@ class Ours:
     looked_at_seconds: float
     """Until each resource was looked at, at leisure where it says that it is settled."""
     restart: Counters
-    restart_megabytes: float
     edits: list[float]
     """Seconds from a change of a spec to its child's."""
     idle_cpu_percent: float
@@ -128,7 +127,6 @@ async def measure_ours(plan: Plan, tell: Tell) -> Ours:
             restart_seconds = time.perf_counter() - started
             restart = await settled(port, plan.size)
             looked_at_seconds = time.perf_counter() - started - QUIET_SECONDS
-            restarted = process.usage
             tell(f"{plan.edits} edits")
             edits = await edit_some(here.estate, plan.edits)
             mark = await settled(port, 0)
@@ -145,7 +143,6 @@ async def measure_ours(plan: Plan, tell: Tell) -> Ours:
         restart_seconds=restart_seconds,
         looked_at_seconds=looked_at_seconds,
         restart=restart,
-        restart_megabytes=restarted.resident_megabytes,
         edits=edits,
         idle_cpu_percent=100 * used / plan.idle_seconds,
         idle=idle,
