@@ -14,6 +14,7 @@ from typing import Any
 from model_operator import reasons
 from model_operator.rollout.view import Trouble
 from model_operator.timestamps import parse_time
+from model_operator.wording import MOST_CHARACTERS, one_line
 
 Body = Mapping[str, Any]
 
@@ -26,8 +27,6 @@ _IMAGE_REASONS = {
     "RegistryUnavailable",
 }
 _CREATE_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
-MOST_CHARACTERS = 500
-"""Of what is told of a pod's trouble."""
 CUT_BYTES = 2040
 """A termination message of at least so many was cut off at its beginning."""
 LOOP_RESTARTS = 3
@@ -103,7 +102,7 @@ def _troubles(pod: Body, probe_answers: Mapping[str, str]) -> Iterator[Trouble]:
     if scheduled.get("status") == "False":
         yield Trouble(reasons.UNSCHEDULABLE, scheduled.get("message", "no node takes the pod"))
     if answer := probe_answers.get(pod["metadata"].get("uid", "")):
-        yield Trouble(reasons.NOT_READY, f"the server runs but is not ready: {_one_line(answer)}")
+        yield Trouble(reasons.NOT_READY, f"the server runs but is not ready: {one_line(answer)}")
 
 
 def _container_trouble(container: Body) -> Trouble | None:
@@ -114,13 +113,13 @@ def _container_trouble(container: Body) -> Trouble | None:
         image = container.get("image", "")
         return Trouble(
             reasons.IMAGE_PULL_FAILED,
-            f'the image "{image}" cannot be pulled ({reason}): {_one_line(detail)}',
+            f'the image "{image}" cannot be pulled ({reason}): {one_line(detail)}',
             vague=reason == "ImagePullBackOff",
         )
     if reason in _CREATE_REASONS:
         return Trouble(
             reasons.CONTAINER_NOT_STARTED,
-            f"container {container['name']} cannot start ({reason}): {_one_line(detail)}",
+            f"container {container['name']} cannot start ({reason}): {one_line(detail)}",
         )
     ended = _last_end(container)
     if not ended or ended.get("exitCode") == 0:
@@ -139,7 +138,7 @@ def _refused_pods(deployment: Body) -> Iterator[Trouble]:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             yield Trouble(
                 reasons.PODS_REFUSED,
-                f"pods cannot be created: {_one_line(condition.get('message', ''))}",
+                f"pods cannot be created: {one_line(condition.get('message', ''))}",
             )
 
 
@@ -169,10 +168,4 @@ def _last_words(message: str) -> str:
         if words and len(longer) > MOST_CHARACTERS:
             break
         words = longer
-    return _one_line(words)
-
-
-def _one_line(text: str) -> str:
-    """At most 500 characters of the text, on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 3]}..."
+    return one_line(words)

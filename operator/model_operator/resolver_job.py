@@ -14,6 +14,7 @@ from typing import Any
 
 from model_operator import api, canonical, fetching, naming, reasons, resources, sources
 from model_operator.observed import Defaults, Resource, Unverified
+from model_operator.wording import one_line
 
 Body = Mapping[str, Any]
 
@@ -27,7 +28,6 @@ LAST_WORDS = f"{api.GROUP}/last-words"
 DEADLINE_SECONDS = 900
 KEPT_SECONDS = 3600
 """After which Kubernetes removes a Job that the operator has not removed."""
-MOST_CHARACTERS = 500
 _EXITS = {
     3: reasons.MODEL_REFUSED,
     4: reasons.MODEL_MISSING,
@@ -158,13 +158,13 @@ def outcome(job: Body, pods: Iterable[Body], uri: str) -> Outcome | None:
 def _failure(condition: Body, ends: Iterable[Body], uri: str) -> tuple[str, str]:
     for ended in ends:
         if code := ended.get("exitCode"):
-            words = _one_line(ended.get("message") or "") or f"exit status {code}"
+            words = one_line(ended.get("message") or "") or f"exit status {code}"
             return _EXITS.get(code, reasons.RESOLVER_FAILED), words
     why = condition.get("message") or condition.get("reason") or "no reason is told"
     if condition["type"] == "Complete":
         why = "the pod that had it is gone, or left none"
     shown = sources.shown(uri)
-    return reasons.RESOLVER_FAILED, f"the digest of {shown} was not computed: {_one_line(why)}"
+    return reasons.RESOLVER_FAILED, f"the digest of {shown} was not computed: {one_line(why)}"
 
 
 def _ending(job: Body) -> Body | None:
@@ -197,8 +197,3 @@ def _digest(ended: Body) -> str | None:
 
 def _annotations(job: Body) -> Mapping[str, str]:
     return job["metadata"].get("annotations") or {}
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 3]}..."

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from model_operator import reasons
 from model_operator.api import ModelSource
 from model_operator.clients.following import Following
-from model_operator.clients.registry import MlflowRegistry, RegisteredVersion
+from model_operator.clients.registry import MlflowRegistry, TaggedVersion
 from model_operator.clients.view import Key
 from model_operator.errors import ResolutionDelayed, ResolutionError, ResolutionRefused
 from model_operator.revisions import ResolvedModel, Undigested
@@ -43,14 +43,14 @@ class Shelf:
         self.asked: Counter[str] = Counter()
         self.gate: asyncio.Event | None = None
 
-    async def look_up(self, source: ModelSource) -> RegisteredVersion:
+    async def look_up(self, source: ModelSource) -> TaggedVersion:
         self.asked[source.uri] += 1
         if self.gate:
             await self.gate.wait()
         if self.error:
             raise self.error
         tags = {"sha256": digest_of(self.number), **self.tags}
-        return RegisteredVersion("cats-dogs", str(self.number), tags)
+        return TaggedVersion("cats-dogs", str(self.number), tags)
 
 
 class News(list[Key]):
@@ -339,4 +339,4 @@ async def test_tags_in_no_form_of_mlflows_are_no_tags_and_no_error(tags: str):
     async with serving(handler) as url:
         settings = Settings(server_image="example/server:1", tracking_uri=url)
         found = await MlflowRegistry(settings).look_up(follower())
-    assert found == RegisteredVersion("cats-dogs", "1", {})
+    assert found == TaggedVersion("cats-dogs", "1", {})

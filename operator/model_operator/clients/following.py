@@ -15,14 +15,14 @@ from typing import Protocol
 import structlog
 
 from model_operator.api import ModelSource
-from model_operator.clients.registry import RegisteredVersion, meant
+from model_operator.clients.registry import TaggedVersion, meant
 from model_operator.clients.view import Key
 from model_operator.errors import ResolutionError
 from model_operator.revisions import ResolvedModel, Undigested
 
 Alias = tuple[str, str]
 """The registry as sources name it, empty for the operator's own, and the URI."""
-Answer = RegisteredVersion | ResolutionError
+Answer = TaggedVersion | ResolutionError
 AT_ONCE = 8
 """Requests that are under way together."""
 
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 class AliasRegistry(Protocol):
     """Says which version an alias names."""
 
-    async def look_up(self, source: ModelSource) -> RegisteredVersion:
+    async def look_up(self, source: ModelSource) -> TaggedVersion:
         """See `MlflowRegistry.look_up`."""
         ...
 

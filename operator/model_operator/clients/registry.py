@@ -22,6 +22,7 @@ from model_operator.errors import (
 )
 from model_operator.revisions import ResolvedModel, Undigested
 from model_operator.settings import Settings
+from model_operator.wording import one_line
 
 DIGEST_TAG = "sha256"
 MOST_CHARACTERS = 200
@@ -32,7 +33,7 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True)
-class RegisteredVersion:
+class TaggedVersion:
     """A version of a registered model, as the registry has it."""
 
     name: str
@@ -74,7 +75,7 @@ class MlflowRegistry:
             self._address(source)
         return unregistered(source)
 
-    async def look_up(self, source: ModelSource) -> RegisteredVersion:
+    async def look_up(self, source: ModelSource) -> TaggedVersion:
         """The version that a URI with models:/ names now, whatever is required of it.
 
         Raises:
@@ -99,7 +100,7 @@ class MlflowRegistry:
         version = body.get("model_version")
         if not isinstance(version, Mapping) or not _NUMBER.fullmatch(str(version.get("version"))):
             raise _unresolved(NotMlflow(address, 200), source.uri)
-        return RegisteredVersion(name, str(version["version"]), _tags(version.get("tags")))
+        return TaggedVersion(name, str(version["version"]), _tags(version.get("tags")))
 
     def _must_be_allowed(self, source: ModelSource) -> None:
         if words := self._allowed.refusal(source):
@@ -133,7 +134,7 @@ def unregistered(source: ModelSource) -> ResolvedModel | Undigested:
     return found.with_digest(source.sha256) if source.sha256 else found
 
 
-def meant(source: ModelSource, version: RegisteredVersion) -> ResolvedModel | Undigested:
+def meant(source: ModelSource, version: TaggedVersion) -> ResolvedModel | Undigested:
     """A registered version as the resolved model, its tags checked, its digest against the pin.
 
     Raises:
@@ -174,19 +175,15 @@ def _must_be_validated(required: Mapping[str, str], tags: Mapping[str, str], uri
     if not missing:
         return
     tag = missing[0]
-    found = f"it is {_shortened(tags[tag])!r}" if tag in tags else "it has no such tag"
+    shown = one_line(tags.get(tag, ""), MOST_CHARACTERS)
+    found = f"it is {shown!r}" if tag in tags else "it has no such tag"
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    wanted = one_line(required[tag], MOST_CHARACTERS)
     raise ResolutionRefused(
         reasons.NOT_VALIDATED,
         f"{uri} is not served: spec.model.requiredTags wants the tag {tag} to be "
-        f"{_shortened(required[tag])!r}, and {found}{more}; set it in the registry, which is asked "
-        "again by and by",
+        f"{wanted!r}, and {found}{more}; set it in the registry, which is asked again by and by",
     )
-
-
-def _shortened(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
 
 
 def _unresolved(error: MlflowError, uri: str) -> ResolutionError:
@@ -196,7 +193,8 @@ def _unresolved(error: MlflowError, uri: str) -> ResolutionError:
             words = f"{error}; it has some for the registry of MLFLOW_TRACKING_URI alone"
             return ResolutionRefused(reasons.REGISTRY_REFUSED, words)
         case MlflowRefused(address=address, message=message):
-            words = f"{uri} does not exist in the registry at {address}: {_shortened(message)}"
+            told = one_line(message, MOST_CHARACTERS)
+            words = f"{uri} does not exist in the registry at {address}: {told}"
             return ResolutionRefused(reasons.MODEL_NOT_FOUND, words)
         case _:
             return ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, str(error))
