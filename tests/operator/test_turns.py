@@ -172,6 +172,7 @@ def test_a_rollout_that_failed_waits_for_somebody_and_one_that_succeeded_does_no
     live.settle()
     assert not standing.is_stalled(live.status)
 
+
 class Estate:
     """Some resources under one limit, and passes over them that run at the same time."""
 
