@@ -376,12 +376,13 @@ def _since(before: api.Condition | None, verdict: Verdict, now: datetime) -> str
 
 
 def transitions(before: api.ModelDeploymentStatus, after: Body) -> Iterable[tuple[str, str, str]]:
-    """What is worth an Event: (type, reason, message) of each condition that moved.
+    """What is worth an Event: (type, reason, message) of each condition that moved; once, and as a
+    Warning, where several say the same.
 
     A model that resolves to something else is news too, though its condition stays True.
     """
     old = {c.type: (c.status, c.reason, c.message) for c in before.conditions or ()}
-    news: dict[tuple[str, str, str], None] = {}
+    news: dict[tuple[str, str], str] = {}
     for condition in after["conditions"]:
         kind, status = condition["type"], condition["status"]
         now = (status, condition["reason"], condition["message"])
@@ -393,8 +394,9 @@ def transitions(before: api.ModelDeploymentStatus, after: Body) -> Iterable[tupl
         by_words = kind == reasons.MODEL_RESOLVED and now[1] != reasons.REGISTRY_UNREACHABLE
         compared = 3 if by_words else 2
         if told and old.get(kind, ())[:compared] != now[:compared]:
-            news[told, condition["reason"], condition["message"]] = None
-    return news
+            said = (condition["reason"], condition["message"])
+            news[said] = "Warning" if news.get(said) == "Warning" else told
+    return [(told, *said) for said, told in news.items()]
 
 
 _TOLD = {

@@ -65,6 +65,16 @@ def test_an_operator_that_starts_anew_at_rest_tells_nothing(story_so_far: list[t
     assert world.one_pass().events == ()
 
 
+def test_a_spec_that_becomes_invalid_in_the_middle_of_a_rollout_is_told_once_and_as_a_warning():
+    world = World(make_model_deployment())
+    world.settle()
+    world.edit(make_model_deployment().version(2))
+    world.one_pass()
+    world.edit(make_model_deployment().version(2).spec(nonsense=True))
+    told = world.one_pass().events
+    assert [(event.type, event.reason) for event in told] == [("Warning", reasons.INVALID_SPEC)]
+
+
 def test_a_record_that_was_written_is_no_event():
     world = TrackedWorld(make_model_deployment())
     world.settle()
