@@ -18,6 +18,8 @@ from model_operator.leadership import Claim
 from model_operator.settings import Settings
 from tests.fault import role
 from tests.fault.admin import Admin
+from tests.operator.builders import make_model_deployment
+from tests.operator.conftest import Kubectl
 
 pytestmark = pytest.mark.api
 
@@ -68,9 +70,15 @@ async def leader(kubeconfig: str, *, renews: bool) -> AsyncIterator[None]:
         await client.close()
 
 
-async def test_whoever_renews_the_lease_is_named_and_what_is_served_is_counted(kubeconfig: str):
+async def test_whoever_renews_the_lease_is_named_and_what_is_served_is_counted(
+    kubeconfig: str, kubectl: Kubectl, namespace: str
+):
+    body = make_model_deployment().build()
+    body["metadata"] = {"name": "cats-dogs", "namespace": namespace}
+    kubectl("apply", "-f", "-", stdin=body)
     async with leader(kubeconfig, renews=True):
-        assert await look(settings(), kubeconfig) == "pod-1_a leads; ModelDeployments: 0"
+        served = settings(namespaces=[namespace])
+        assert await look(served, kubeconfig) == "pod-1_a leads; ModelDeployments: 1"
 
 
 async def test_a_lease_that_nobody_renews_is_no_installation(
