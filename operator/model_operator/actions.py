@@ -145,14 +145,17 @@ def _read(text: str) -> Action | Unreadable:
         return Unreadable(digest[:16], f"{words}: {first['msg']}")
 
 
-def recorded_orders(status: api.ModelDeploymentStatus, wanted: str | None) -> Orders:
+def recorded_orders(
+    status: api.ModelDeploymentStatus, wanted: str | None, serving: str | None
+) -> Orders:
     """What is in force by the last status. A failed revision and a rollback are forgotten when
-    the spec means another revision.
+    the spec means another revision, except a rollback that is still under way to that very one.
     """
     forgotten = wanted is not None and wanted != status.failed_revision
+    agreed = status.rollback_to == wanted != serving and not status.failed_rollback
     return Orders(
         failed=None if forgotten else status.failed_revision,
-        rollback_to=None if forgotten else status.rollback_to,
+        rollback_to=None if forgotten and not agreed else status.rollback_to,
         failed_rollback=None if forgotten else status.failed_rollback,
         held_pause=status.held_pause,
         action_ids=_seen(status),

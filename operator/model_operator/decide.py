@@ -123,7 +123,7 @@ def obeyed_orders(
     resource = observed.resource
     recorded = resource.status
     unresolved = why_unresolved(observed)
-    in_force = actions.recorded_orders(recorded, wanted)
+    in_force = actions.recorded_orders(recorded, wanted, serving)
     spec = resource.spec
     introduced = wanted or target.running_revision(observed, serving)
     return actions.obey(

@@ -24,6 +24,10 @@ def blocks() -> list[str]:
     return BLOCK.findall(PAGE.read_text())
 
 
+def last(text: str, lines: int = 40) -> list[str]:
+    return text.splitlines()[-lines:]
+
+
 def test_the_page_has_the_whole_way_in_its_blocks():
     text = "".join(blocks())
     verbs = ("model-train register", "md deploy", "md load", "md promote", "md rollback")
@@ -58,7 +62,7 @@ def test_the_tutorial_works_as_it_is_written(stage: Stage, tmp_path: Path):
             )
         finally:
             stage.kube.kubectl("delete", "namespace", "tutorial", "--ignore-not-found")
-    said = f"{done.stdout}\n{done.stderr}"
+    said = "\n".join(line for text in (done.stdout, done.stderr) for line in last(text))
     assert done.returncode == 0, said
     assert "5 of 5 passed" in done.stdout, said
     assert "20% of the requests" in done.stdout, said

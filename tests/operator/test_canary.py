@@ -102,6 +102,26 @@ def test_a_rollback_in_the_middle_goes_straight_to_the_revision_before(world: Wo
     assert world.replicas_by_version()["3"] == 0
 
 
+@pytest.mark.parametrize("before", range(8))
+def test_a_rollback_goes_on_when_the_spec_then_asks_for_the_same(world: World, before: int):
+    """However far the rollback is by then, what people were sent back to has no steps to climb."""
+    world.edit(canary().version(2))
+    for _ in range(6):
+        passes(world, 4)
+        world.act("promote")
+    world.settle()
+    assert world.replicas_by_version() == {"1": 0, "2": 3}
+    assert world.act("rollback", revision=world.version_revision("1"))["accepted"]
+    for ready in range(before):
+        world.one_pass()
+        world.play_pods(at_most=ready)
+    world.edit(canary().version(1))
+    world.settle()
+    assert world.weights_by_version() == {"1": 100}
+    assert world.status["phase"] == "Healthy"
+    assert "rollbackTo" not in world.status
+
+
 def test_a_division_waits_until_the_pods_of_an_older_revision_have_ended(world: World):
     world.edit(make_model_deployment().version(2))
     passes(world)

@@ -224,7 +224,8 @@ class ModelDeploymentStatus(ApiType):
     rollback_to: str | None = Field(
         default=None,
         description="The revision that a rollback asked for. It stays until spec.model or "
-        "spec.server changes, or the action retry.",
+        "spec.server changes, or the action retry; where that change asks for the same revision, "
+        "until that serves.",
     )
     failed_rollback: str | None = Field(
         default=None, description="The revision that a rollback asked for and that failed, too."
