@@ -152,6 +152,26 @@ def test_a_pause_in_the_gap_takes_no_step(alone: World):
     assert alone.serving_version() == "2"
 
 
+def test_a_third_version_that_is_paused_in_the_gap_brings_the_first_one_back_alone(alone: World):
+    """What is held waits; meanwhile what served before serves again, never beside the second."""
+    alone.edit(SECOND)
+    alone.one_pass()
+    alone.play_pods()
+    alone.one_pass()
+    assert alone.replicas_by_version() == {"1": 0, "2": 3}
+    alone.edit(FIRST.version(3).paused())
+    alone.one_pass()
+    assert alone.replicas_by_version() == {"1": 0, "2": 0}
+    assert "nothing serves" in alone.status["message"]
+    alone.settle()
+    assert alone.replicas_by_version() == {"1": 3, "2": 0}
+    assert alone.status["phase"] == "Paused"
+    alone.edit(FIRST.version(3))
+    alone.settle()
+    assert alone.replicas_by_version() == {"1": 0, "2": 0, "3": 3}
+    assert alone.serving_version() == "3"
+
+
 def test_pods_that_never_end_are_told(alone: World):
     alone.edit(SECOND)
     alone.one_pass()

@@ -29,12 +29,20 @@ def advance(view: View) -> Step:
     if view.target == view.failed:
         return _go_back(view, view.trouble)
     if view.waits_to_begin:
-        return steady.wait_to_begin(view)
+        return _wait_to_begin(view)
     if view.paused and view.step_index == STOPPING_STEP:
         return _stop_others(view)
     if not safety.has_the_cluster_for_itself(view, view.target):
         return _stop_others(view)
     return _start(view)
+
+
+def _wait_to_begin(view: View) -> Step:
+    """Held before its first step. What a rollout before it has stopped starts again, once the
+    pods of that one have ended. While it is not known what serves, nothing is stopped.
+    """
+    step = steady.wait_to_begin(view)
+    return replace(step, replicas=_sizes_on_the_way_back(view)) if view.serving else step
 
 
 def _start(view: View) -> Step:

@@ -247,7 +247,11 @@ def under_way(
 
 def wait_to_begin(view: View) -> Step:
     """Held before its first step: the target is not even started."""
-    serves = f"; revision {view.serving} serves on" if view.serving else ""
+    serves = ""
+    if view.serving:
+        answers = view.size(view.serving).ready > 0
+        words = "serves on" if answers else "has no ready pod: nothing serves until it has"
+        serves = f"; revision {view.serving} {words}"
     if view.paused:
         state, words = State.PAUSED, f"paused: revision {view.target} waits to be started"
     else:
