@@ -32,8 +32,13 @@ def terminal_svg(frames: Sequence[Sequence[str]], *, still: int) -> str:
         f"@keyframes s{{0%{{opacity:1}}{share:.2f}%{{opacity:0}}}}"
         f"@media(prefers-reduced-motion:reduce){{g{{animation:none}}}}#still{{opacity:1}}"
     )
+    # All have begun when the picture is opened: one that is still to begin is as if nothing moved.
     groups = (
-        _group(screen, number, "still" if number == still else f"f{number}")
+        _group(
+            screen,
+            SECONDS_EACH * (number - len(screens)),
+            "still" if number == still else f"f{number}",
+        )
         for number, screen in enumerate(screens)
     )
     return "\n".join(
@@ -69,13 +74,13 @@ def wrapped(line: str) -> list[list[Span]]:
     return rows
 
 
-def _group(frame: Sequence[Sequence[Span]], number: int, name: str) -> str:
+def _group(frame: Sequence[Sequence[Span]], seconds: int, name: str) -> str:
+    """One frame, whose animation is so many seconds behind that of the first one."""
     lines = (
         f'<text x="{MARGIN}" y="{MARGIN + LINE * row + 14}">{"".join(_spans(line))}</text>'
         for row, line in enumerate(frame)
     )
-    delay = f"animation-delay:{number * SECONDS_EACH}s"
-    return f'<g id="{name}" style="{delay}">\n{chr(10).join(lines)}\n</g>'
+    return f'<g id="{name}" style="animation-delay:{seconds}s">\n{chr(10).join(lines)}\n</g>'
 
 
 def _spans(line: Sequence[Span]) -> Iterator[str]:
