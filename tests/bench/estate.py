@@ -29,6 +29,7 @@ class Estate:
     converged: Callable[[Body], bool]
     done_at: dict[Key, float] = field(default_factory=dict)
     """When each resource had converged."""
+    _replicas_asked: dict[Key, int] = field(default_factory=dict)
     _replicas_seen: dict[tuple[str, str, int], float] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -110,6 +111,12 @@ class Estate:
                 await self._news.wait()
         return self._replicas_seen[wanted] - started
 
+    async def until_asked(self, key: Key, replicas: int) -> None:
+        """Waits until the watch has told that a resource asks for so many pods."""
+        while self._replicas_asked.get(key) != replicas:
+            self._news.clear()
+            await self._news.wait()
+
     async def _follow(self, target: str, note: Callable[[Body], None]) -> None:
         listed = await self.admin.call("GET", target)
         version = listed["metadata"]["resourceVersion"]
@@ -122,9 +129,10 @@ class Estate:
                     self._news.set()
 
     def _note(self, body: Body) -> None:
-        metadata = body["metadata"]
+        key = (body["metadata"]["namespace"], body["metadata"]["name"])
+        self._replicas_asked[key] = body["spec"]["replicas"]
         if self.converged(body):
-            self.done_at.setdefault((metadata["namespace"], metadata["name"]), time.perf_counter())
+            self.done_at.setdefault(key, time.perf_counter())
 
     def _note_size(self, body: Body) -> None:
         metadata = body["metadata"]

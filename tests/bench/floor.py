@@ -43,6 +43,11 @@ class Floor:
         await asyncio.gather(*(self._worker(waiting) for _ in range(at_once)))
         return time.perf_counter() - started
 
+    async def follow(self, estate: Estate, key: Key, replicas: int) -> None:
+        """Gives a child so many pods as soon as the watch tells that the resource asks for them."""
+        await estate.until_asked(key, replicas)
+        await self._scale(key, replicas)
+
     def requests(self, number: int) -> Iterator[Call]:
         """Those of one resource: reads before writes. What is less than one each falls to some."""
         for call in sorted(self._calls, key=lambda call: (call[0] in WRITES, call)):
@@ -83,13 +88,17 @@ class Floor:
             latest = await self._admin.call("PUT", path(kind, *key, "status"), body)
             owner["metadata"]["resourceVersion"] = latest["metadata"]["resourceVersion"]
         elif (verb, kind) == ("patch", "Scale"):
-            deployment = self._sample.child("Deployment", name, owner)["metadata"]["name"]
-            target = path("Deployment", namespace, deployment, "scale")
-            await self._admin.call("PATCH", target, {"spec": {"replicas": 1}}, content_type=MERGE)
+            await self._scale(key, 1)
         elif (verb, kind) == ("create", "Event"):
             await self._admin.call("POST", path(kind, namespace), self._sample.event(key, owner))
         else:
             raise ValueError(f"the floor does not know how to {verb} a {kind}")
+
+    async def _scale(self, key: Key, replicas: int) -> None:
+        namespace, name = key
+        target = path("Deployment", namespace, self._sample.name_of("Deployment", name), "scale")
+        body = {"spec": {"replicas": replicas}}
+        await self._admin.call("PATCH", target, body, content_type=MERGE)
 
 
 class Sample:
@@ -101,6 +110,11 @@ class Sample:
         self._children = children
         self._event = event
         self._numbers = itertools.count()
+
+    def name_of(self, kind: str, name: str) -> str:
+        """What the child of another resource is called."""
+        renamed: str = _renamed(self._children[kind]["metadata"]["name"], self._name, name)
+        return renamed
 
     def child(self, kind: str, name: str, owner: Body) -> Body:
         """The child of another resource."""

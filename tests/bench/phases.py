@@ -7,7 +7,7 @@ import contextlib
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import aiohttp
 from dev.cluster.controlplane import ControlPlane, free_ports
 from tests.bench import counters, estate
 from tests.bench.counters import Call, Counters
-from tests.bench.estate import Estate
+from tests.bench.estate import Estate, Key
 from tests.bench.floor import Floor, Sample, take_sample
 from tests.bench.process import Contender
 from tests.bench.registry import registry
@@ -30,7 +30,10 @@ WORKERS = 8
 LIMIT_SECONDS = 1800.0
 QUIET_SECONDS = 2.0
 """Nothing waits and no pass was made for so long: it is settled."""
+BETWEEN_EDITS_SECONDS = 0.5
+"""An edit is measured, and not what is left to do of the one before."""
 Tell = Callable[[str], None]
+Follow = Callable[[Estate, Key, int], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,16 @@ class Plan:
     idle_seconds: float
     folder: Path
     """For logs and kubeconfigs."""
+
+
+@dataclass(frozen=True)
+class Bare:
+    """What a client found that only makes the requests."""
+
+    seconds: float
+    """For those of all resources."""
+    edits: list[float]
+    """Seconds from a change of a spec to that of its child, made as soon as the watch tells."""
 
 
 @dataclass(frozen=True)
@@ -181,13 +194,15 @@ async def measure_textbook(plan: Plan, tell: Tell) -> float:
             return await converge(here.estate, tell)
 
 
-async def measure_floor(plan: Plan, calls: Mapping[Call, int], sample: Sample, tell: Tell) -> float:
-    """Seconds that the operator's requests take, made by a client that does nothing else."""
+async def measure_floor(plan: Plan, calls: Mapping[Call, int], sample: Sample, tell: Tell) -> Bare:
+    """The operator's requests, made by a client that does nothing else."""
     async with stage(plan, estate.is_ready) as here:
         await here.estate.make()
         floor = Floor(here.admin, calls, plan.size, sample)
         tell("the operator's requests are made by a bare client")
-        return await floor.run(here.estate, WORKERS)
+        seconds = await floor.run(here.estate, WORKERS)
+        tell(f"{plan.edits} edits")
+        return Bare(seconds, await edit_some(here.estate, plan.edits, floor.follow))
 
 
 async def converge(there: Estate, tell: Tell) -> float:
@@ -214,10 +229,19 @@ async def settled(port: int, passes: int) -> Counters:
             await asyncio.sleep(0.1)
 
 
-async def edit_some(there: Estate, count: int) -> list[float]:
-    """One after the other, each of another resource; the seconds that each took."""
+async def edit_some(there: Estate, count: int, follow: Follow | None = None) -> list[float]:
+    """One after the other, each of another resource; the seconds that each took. Each finds the
+    operator, or whoever follows, at rest.
+    """
     chosen = random.Random(0).sample(there.keys, min(count, there.size))
-    return [await there.edit(key, 2) for key in chosen]
+    seconds = []
+    for key in chosen:
+        following = asyncio.ensure_future(follow(there, key, 2)) if follow else None
+        seconds.append(await there.edit(key, 2))
+        if following:
+            await following
+        await asyncio.sleep(BETWEEN_EDITS_SECONDS)
+    return seconds
 
 
 def percentile(seconds: list[float], percent: int) -> float:
