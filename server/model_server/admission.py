@@ -3,8 +3,9 @@
 `workers` asks it about every request of a client. A long queue carries a server over a burst, such
 as a neighbour's clients after its end. Under lasting overload the same queue only makes every
 answer late: as many are refused as with a short one, and those that are answered have all waited
-for its whole length. So the queue is short while, for a whole window, no thread was ever free and
-far more came than was answered. Clients that wait for one answer before they ask again never bring
+for its whole length. So the queue is short once, for some windows on end, no thread was ever free
+and far more came than was answered: less than that is a burst, or a neighbour that starts and takes
+the processor for some seconds, and what waits then is answered after all. Clients that wait for one answer before they ask again never bring
 that about, however many there are: of them as many come as are answered. Pure: the caller brings
 the time. docs/decisions/0024 says why.
 """
@@ -12,6 +13,8 @@ the time. docs/decisions/0024 says why.
 from __future__ import annotations
 
 WINDOW_SECONDS = 1.0
+LASTING_WINDOWS = 5
+"""So many on end are no burst any more: servers that start beside this one take about as long."""
 _MORE = 1.5
 """How many times as many come as are answered where that is overload."""
 _SHORT = 2
@@ -30,6 +33,7 @@ class Admission:
         self._came = 0
         self._done = 0
         self._was_free = True
+        self._overloaded_windows = 0
         self.pending = 0
         """Those that were let in and are not done."""
 
@@ -64,7 +68,8 @@ class Admission:
         # A window in which nothing was asked for longer than it lasts says nothing of overload.
         on_time = now < self._ends + WINDOW_SECONDS
         overloaded = on_time and not self._was_free and self._came > _MORE * self._done
-        self._room = self._short if overloaded else self._long
+        self._overloaded_windows = self._overloaded_windows + 1 if overloaded else 0
+        self._room = self._short if self._overloaded_windows >= LASTING_WINDOWS else self._long
         self._ends = now + WINDOW_SECONDS
         self._came = self._done = 0
         self._was_free = self.pending < self._threads

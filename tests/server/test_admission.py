@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from model_server.admission import WINDOW_SECONDS, Admission
+from model_server.admission import LASTING_WINDOWS, WINDOW_SECONDS, Admission
 
 THREADS, QUEUE = 2, 128
 SERVICE = 0.01
 """Seconds that one request takes a thread: two threads answer 200 a second."""
+LASTING = (LASTING_WINDOWS + 2) * WINDOW_SECONDS
+"""The first window has begun with a free thread, and the last one has to have ended."""
 
 
 @dataclass
@@ -17,6 +19,7 @@ class Simulation:
 
     admission: Admission = field(default_factory=lambda: Admission(THREADS, QUEUE))
     now: float = 100.0
+    service: float = SERVICE
     refused: int = 0
     waits: list[float] = field(default_factory=list)
     _free_at: list[float] = field(default_factory=lambda: [0.0] * THREADS)
@@ -31,8 +34,8 @@ class Simulation:
             return False
         thread = min(range(THREADS), key=self._free_at.__getitem__)
         begins = max(at, self._free_at[thread])
-        self._free_at[thread] = begins + SERVICE
-        self._ends.append(begins + SERVICE)
+        self._free_at[thread] = begins + self.service
+        self._ends.append(begins + self.service)
         self.waits.append(begins - at)
         return True
 
@@ -64,7 +67,7 @@ class Simulation:
 
 def test_under_lasting_overload_those_that_are_answered_wait_for_a_few_requests_only():
     simulation = Simulation()
-    simulation.open_loop(600, 3 * WINDOW_SECONDS)
+    simulation.open_loop(600, LASTING)
     waits = simulation.open_loop(600, 5.0)
     assert simulation.admission.is_short
     assert max(waits) <= 3 * SERVICE
@@ -80,6 +83,17 @@ def test_a_burst_waits_and_nothing_of_it_is_refused():
     assert simulation.refused == 0
 
 
+def test_a_server_that_lacks_the_processor_for_some_seconds_refuses_nobody():
+    """Neighbours start and take it: half of what comes is answered, and the rest waits."""
+    simulation = Simulation()
+    simulation.open_loop(76, 2.0)
+    simulation.service = THREADS / 38
+    simulation.open_loop(76, 1.6)
+    simulation.service = SERVICE
+    simulation.open_loop(76, 5.0)
+    assert simulation.refused == 0
+
+
 def test_clients_that_wait_for_their_answers_are_never_too_many_for_the_queue():
     simulation = Simulation()
     simulation.closed_loop(clients=100, seconds=10.0)
@@ -89,7 +103,7 @@ def test_clients_that_wait_for_their_answers_are_never_too_many_for_the_queue():
 
 def test_the_queue_is_long_again_a_window_after_the_overload():
     simulation = Simulation()
-    simulation.open_loop(600, 4.0)
+    simulation.open_loop(600, LASTING)
     assert simulation.admission.is_short
     simulation.open_loop(150, 3 * WINDOW_SECONDS)
     assert not simulation.admission.is_short
@@ -101,7 +115,7 @@ def test_the_queue_is_long_again_a_window_after_the_overload():
 
 def test_a_burst_after_a_long_silence_is_judged_by_nothing_before_it():
     simulation = Simulation()
-    simulation.open_loop(600, 4.0)
+    simulation.open_loop(600, LASTING)
     simulation.finish(simulation.now + 60)
     simulation.now += 60
     for _ in range(100):
