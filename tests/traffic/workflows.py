@@ -77,7 +77,9 @@ class Workflow:
     moments: Sequence[Moment] = ()
     """When the operator is killed, one in each round in turn; none: it is left alone."""
     work: float = 1.0
-    """What a request costs the servers, as a multiple of one prediction: it gets less load."""
+    """What a request costs those that serve, as a multiple of a prediction by all pods: it gets
+    less load, so that half of the capacity that is left is never asked for.
+    """
     faulty: bool = False
     """Needs the faulty server's image."""
 
@@ -281,7 +283,8 @@ def _rows() -> list[Workflow]:
         Workflow("router-canary", to_the_end, {**canary, "traffic": ROUTER}),
         Workflow("router-aborted", aborted, {**strict, "traffic": ROUTER}, faulty=True),
         Workflow("provider-canary", provider_changed_in_the_middle, asked),
-        Workflow("stable-pod", stable_pod_deleted, {**base, "strategy": STANDARD}),
+        # One of two pods serves alone while three servers start beside it.
+        Workflow("stable-pod", stable_pod_deleted, {**base, "strategy": STANDARD}, work=2.0),
         Workflow("canary-pod", canary_pod_deleted, asked),
         Workflow("router-pod", router_pod_deleted, {**asked, "traffic": ROUTER}),
         Workflow("canary-process", canary_process_killed, {**asked, "traffic": ROUTER}),
