@@ -5,9 +5,9 @@ as a neighbour's clients after its end. Under lasting overload the same queue on
 answer late: as many are refused as with a short one, and those that are answered have all waited
 for its whole length. So the queue is short once, for some windows on end, no thread was ever free
 and far more came than was answered: less than that is a burst, or a neighbour that starts and takes
-the processor for some seconds, and what waits then is answered after all. Clients that wait for one answer before they ask again never bring
-that about, however many there are: of them as many come as are answered. Pure: the caller brings
-the time. docs/decisions/0024 says why.
+the processor for some seconds, and what waits then is answered after all. Clients that wait for one
+answer before they ask again never bring that about, however many there are: of them as many come as
+are answered. Pure: the caller brings the time. docs/decisions/0024 says why.
 """
 
 from __future__ import annotations
