@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from model_router import metrics
@@ -24,6 +25,11 @@ class AgentServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
         self.agent = agent
         self.api = api
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has gone, as a kubelet goes when a probe is late, is no error of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):

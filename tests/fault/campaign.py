@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,9 +197,16 @@ def trials(workflow: Workflow, expected: Outcome) -> list[Trial]:
 
 
 async def every_trial(
-    stage: Stage, chosen: Iterable[tuple[Trial, Outcome]], mutation: str | None = None
+    stage: Stage,
+    chosen: Iterable[tuple[Trial, Outcome]],
+    mutation: str | None,
+    hear: Callable[[Verdict], None],
 ) -> list[Verdict]:
-    """Runs the trials, as many at a time as the stage allows."""
-    return list(
-        await asyncio.gather(*(die(stage, trial, known, mutation) for trial, known in chosen))
-    )
+    """Runs the trials, as many at a time as the stage allows; each verdict is heard at once."""
+
+    async def one(trial: Trial, known: Outcome) -> Verdict:
+        verdict = await die(stage, trial, known, mutation)
+        hear(verdict)
+        return verdict
+
+    return list(await asyncio.gather(*(one(trial, known) for trial, known in chosen)))

@@ -9,17 +9,20 @@ import asyncio
 import random
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from dev.progress import duration, say
 from tests.fault import api_faults, campaign, idle, mutations, views
 from tests.fault.campaign import Outcome, Verdict
 from tests.fault.paths import HURRIED
 from tests.fault.stage import Stage
 from tests.fault.workflows import WORKFLOWS, Workflow
 
+TOLD_SECONDS = 30.0
+"""Between two lines of a campaign that goes on."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -48,14 +51,41 @@ def sample_of(everything: Sequence[Chosen], size: int) -> list[Chosen]:
     return chosen.sample(everything, min(size, len(everything)))
 
 
+class Progress:
+    """Says how far trials have come, and each divergence as soon as it is found."""
+
+    def __init__(self, total: int, tell: Callable[[str], None]) -> None:
+        self._total = total
+        self._tell = tell
+        self._done = self._diverged = 0
+        self._began = self._told_at = time.monotonic()
+
+    def hear(self, verdict: Verdict) -> None:
+        """One trial has ended."""
+        self._done += 1
+        if verdict.divergences:
+            self._diverged += 1
+            self._tell(f"  ... {verdict.trial}: {verdict.divergences[0]}")
+        now = time.monotonic()
+        if now - self._told_at >= TOLD_SECONDS:
+            self._told_at = now
+            left = (now - self._began) / self._done * (self._total - self._done)
+            self._tell(
+                f"  ... {self._done} of {self._total} deaths, {self._diverged} diverged;"
+                f" about {duration(left)} left"
+            )
+
+
 async def deaths(
     stage: Stage,
     size: int | None = None,
     workflows: Sequence[Workflow] = WORKFLOWS,
     mutation: str | None = None,
+    tell: Callable[[str], None] = say,
 ) -> Part:
     """The death campaign: all of it, or so many trials."""
     started = time.monotonic()
+    tell(f"  ... {len(workflows)} workflows without a death, the slowest of which takes minutes")
     outcomes = await asyncio.gather(
         *(campaign.undisturbed(stage, workflow, mutation) for workflow in workflows)
     )
@@ -63,7 +93,10 @@ async def deaths(
     every = [t for w in workflows for t in campaign.trials(w, expected[w.name])]
     chosen = every if size is None else sample_of(every, size)
     verdicts = await campaign.every_trial(
-        stage, [(trial, expected[trial.workflow.name]) for trial in chosen], mutation
+        stage,
+        [(trial, expected[trial.workflow.name]) for trial in chosen],
+        mutation,
+        Progress(len(chosen), tell).hear,
     )
     diverged = [*_undisturbed(expected), *_diverged(verdicts)]
     figures = (

@@ -31,6 +31,7 @@ from tests.traffic.operator import Operator
 from tests.traffic.proof import Proof, ProvesNothing, prove
 from tests.traffic.row import HEADER, Pace, Row, play
 from tests.traffic.stage import prepare
+from tests.traffic.starts import Starts
 from tests.traffic.workflows import WORKFLOWS
 
 REQUESTS = 300_000
@@ -101,7 +102,7 @@ def run(rows: Sequence[Row], registry: Registry, pace: Pace, lanes: int, image: 
         f" at least {pace.requests} requests each: about"
         f" {duration(estimate(rows, pace, lanes))}\n{HEADER}"
     )
-    operator = Operator(registry.stage.kube)
+    operator, starts = Operator(registry.stage.kube), Starts()
     waiting: queue.SimpleQueue[Row] = queue.SimpleQueue()
     for row in rows:
         waiting.put(row)
@@ -113,7 +114,7 @@ def run(rows: Sequence[Row], registry: Registry, pace: Pace, lanes: int, image: 
                 row = waiting.get_nowait()
             except queue.Empty:
                 return
-            play(row, registry, operator, pace.of(row.workflow), image)
+            play(row, registry, operator, pace.of(row.workflow), starts, image)
             tell(row)
 
     threads = [threading.Thread(target=lane) for _ in range(lanes)]

@@ -29,6 +29,7 @@ from tests.traffic.faulty_image import faulty_image
 from tests.traffic.operator import Operator
 from tests.traffic.scene import Scene, Unexpected
 from tests.traffic.stage import prepare
+from tests.traffic.starts import Starts
 from tests.traffic.workflows import SERVER
 
 INTERVAL_SECONDS = 3
@@ -166,7 +167,7 @@ def play(bad: Bad, registry: Registry, image: str) -> Result:
         "analysis": ANALYSIS,
         "progressDeadlineSeconds": bad.deadline,
     }
-    scene = Scene(model, Operator(model.kube), spec, image)
+    scene = Scene(model, Operator(model.kube), spec, Starts(), image)
     load = LoadJob(model.kube, namespace)
     try:
         scene.go_live()

@@ -17,6 +17,7 @@ from tests.e2e.model import Model, Registry
 from tests.traffic.judgement import strays
 from tests.traffic.operator import Operator
 from tests.traffic.scene import Scene, Unexpected
+from tests.traffic.starts import Starts
 from tests.traffic.workflows import Workflow
 
 MOST_REQUESTS = 500_000
@@ -110,13 +111,18 @@ class Pace:
 
 
 def play(
-    row: Row, registry: Registry, operator: Operator, pace: Pace, faulty_image: str = ""
+    row: Row,
+    registry: Registry,
+    operator: Operator,
+    pace: Pace,
+    starts: Starts,
+    faulty_image: str = "",
 ) -> None:
     """Plays the row's workflow until it has had its rounds and its requests."""
     namespace = f"traffic-{row.workflow.name}-{secrets.token_hex(3)}"
     make_namespace(registry.stage.kube, namespace)
     model = Model(registry, namespace)
-    scene = Scene(model, operator, row.workflow.spec, faulty_image)
+    scene = Scene(model, operator, row.workflow.spec, starts, faulty_image)
     load = LoadJob(model.kube, namespace)
     started = time.monotonic()
     try:

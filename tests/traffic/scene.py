@@ -15,6 +15,7 @@ from dev.stage import condition
 from tests.e2e.killing import kill_containers
 from tests.e2e.model import Model
 from tests.traffic.operator import Operator
+from tests.traffic.starts import Starts
 from tests.traffic.watch import Body, Check, Watch, summary
 
 ROUND_SECONDS = 240.0
@@ -33,10 +34,16 @@ class Scene:
     """A workflow's resource, in a namespace of its own."""
 
     def __init__(
-        self, model: Model, operator: Operator, spec: Mapping[str, Any], faulty_image: str = ""
+        self,
+        model: Model,
+        operator: Operator,
+        spec: Mapping[str, Any],
+        starts: Starts,
+        faulty_image: str = "",
     ) -> None:
         self.model = model
         self.operator = operator
+        self.starts = starts
         self.faulty_image = faulty_image
         self.kube: Kube = model.kube
         self.spec = dict(spec)
@@ -48,6 +55,7 @@ class Scene:
 
     def go_live(self) -> None:
         """The first version serves."""
+        self.starts.wait()
         self.model.apply(self.versions[0], **self.spec)
         self._watch = Watch(self.kube, self.model.namespace, self.model.name)
         self.until_live(self.versions[0])
@@ -58,6 +66,7 @@ class Scene:
         Ends when the watch has told of it: what is waited for next is not what was so before.
         """
         self.spec.update(changes)
+        self.starts.wait()
         self.model.apply(version, **self.spec)
         name = self.model.name
         live = self.kube.get("modeldeployment", name, "-n", self.model.namespace)

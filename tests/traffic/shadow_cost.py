@@ -30,6 +30,7 @@ from tests.traffic.operator import Operator
 from tests.traffic.proof import ProvesNothing, prove
 from tests.traffic.scene import Scene, Unexpected
 from tests.traffic.stage import prepare
+from tests.traffic.starts import Starts
 from tests.traffic.watch import Body
 
 TARGET = 1.05
@@ -82,7 +83,7 @@ def measure(registry: Registry, pairs: int) -> int:
     namespace = f"shadow-cost-{secrets.token_hex(3)}"
     make_namespace(registry.stage.kube, namespace)
     model = Model(registry, namespace)
-    scene = Scene(model, Operator(model.kube), {"server": STABLE, "strategy": STRATEGY})
+    scene = Scene(model, Operator(model.kube), {"server": STABLE, "strategy": STRATEGY}, Starts())
     without, shadowed, copies = list[Turn](), list[Turn](), 0
     try:
         scene.go_live()
