@@ -21,6 +21,7 @@ from model_server import made_pictures
 from model_server.artifact import Input
 from model_server.engine import Engine
 from model_server.errors import EngineUnavailable
+from model_server.picture_files import judge
 from model_server.preprocessing import Decoder, FloatArray, FullDecoder, PixelArray
 from model_server.reduced_jpeg import ReducedDecoder
 from model_server.torch_engine import CompiledTorchEngine, TorchEngine
@@ -61,7 +62,7 @@ class _Evidence:
 
     def answers(self, decoder: Decoder, engine: Engine) -> FloatArray:
         """Return a candidate's answers, in the order of `expected`; one picture at a time."""
-        pictures = [decoder(jpeg, _MOST_PIXELS) for jpeg in self.jpegs]
+        pictures = [decoder(jpeg, judge(jpeg, _MOST_PIXELS)) for jpeg in self.jpegs]
         rows = [engine.classify(pixels[np.newaxis]) for pixels in (*pictures, *self.noise)]
         return np.concatenate(rows)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
 
 from model_server.errors import NotAnImage, TooComplex, TooManyPixels
@@ -38,6 +38,7 @@ _NO_LENGTH = frozenset({0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
+_EXIF_OR_XMP = 0xE1
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_MODES = {
     (depth, kind): mode
@@ -69,6 +70,8 @@ class PictureHeader:
     """Passes over all pixels that decoding takes."""
     frames: int = 1
     """Of an animation, of which only the first is decoded."""
+    may_be_turned: bool = True
+    """Whether it may hold an orientation, as EXIF or XMP: a JPEG without either is upright."""
 
     @property
     def pixels(self) -> int:
@@ -118,7 +121,7 @@ def _damaged(name: str, why: str) -> NotAnImage:
 
 
 def _jpeg(data: bytes) -> PictureHeader:
-    frame, at, stray = None, 2, 0
+    frame, at, stray, described = None, 2, 0, False
     for _ in range(MAX_SEGMENTS):
         before = at
         marker, at = _next_segment(data, at, MAX_STRAY_BYTES - stray)
@@ -131,7 +134,9 @@ def _jpeg(data: bytes) -> PictureHeader:
         elif marker == _SCAN:
             if frame is None:
                 raise _damaged("JPEG", "its pixels come before its frame header")
-            return _jpeg_frame(data, *frame, at, at + length)
+            header = _jpeg_frame(data, *frame, at, at + length)
+            return header if described else replace(header, may_be_turned=False)
+        described = described or marker == _EXIF_OR_XMP
         if marker not in _NO_LENGTH:
             at += length
     raise TooComplex(

@@ -5,24 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from model_server import drift
+from model_server import drift, picture_files
 from model_server.artifact import Manifest
 from model_server.engine import Engine
 from model_server.errors import InvalidRequest, RequestError, TooManyPixels
-from model_server.preprocessing import (
-    Decoder,
-    FloatArray,
-    FullDecoder,
-    PixelArray,
-    count_pixels,
-)
+from model_server.picture_files import PictureHeader
+from model_server.preprocessing import Decoder, FloatArray, FullDecoder
 
 T = TypeVar("T")
 
@@ -95,13 +91,13 @@ class Predictor:
 
         """
         started = time.perf_counter()
-        if len(images) > 1:
-            self._judge_together(images)
+        headers = self._judge(images)
         inputs, seen = [], []
-        for index in range(len(images)):
-            resized, what = self._of(images, index, self._read)
+        for index, header in enumerate(headers):
+            with _naming(index, len(images)):
+                resized = self._decode(images[index], header)
             inputs.append(resized)
-            seen.append(what)
+            seen.append(drift.see(header.pixels, resized))
             if not is_wanted():
                 raise Abandoned
         pixels = np.stack(inputs) if len(inputs) > 1 else inputs[0][np.newaxis]
@@ -139,30 +135,19 @@ class Predictor:
             inference_seconds=time.perf_counter() - started,
         )
 
-    def _judge_together(self, images: Sequence[bytes]) -> None:
-        total = sum(self._of(images, index, self._pixels) for index in range(len(images)))
-        if total > self._limits.request:
+    def _judge(self, images: Sequence[bytes]) -> list[PictureHeader]:
+        headers = []
+        for index, image in enumerate(images):
+            with _naming(index, len(images)):
+                headers.append(picture_files.judge(image, self._limits.picture))
+        total = sum(header.pixels for header in headers)
+        if total > self._limits.request and len(images) > 1:
             raise TooManyPixels(
                 f"The {len(images)} pictures have {total} pixels together, more than the"
                 f" {self._limits.request} that are decoded for one request: send smaller ones, or"
                 " several requests."
             )
-
-    def _pixels(self, image: bytes) -> int:
-        return count_pixels(image, self._limits.picture)
-
-    def _read(self, image: bytes) -> tuple[PixelArray, drift.Seen]:
-        resized = self._decode(image, self._limits.picture)
-        return resized, drift.see(self._pixels(image), resized)
-
-    def _of(self, images: Sequence[bytes], index: int, look: Callable[[bytes], T]) -> T:
-        """Return `look` at one picture; a refusal says at which of several."""
-        try:
-            return look(images[index])
-        except RequestError as error:
-            if len(images) == 1:
-                raise
-            raise type(error)(f"Picture {index + 1} of {len(images)}: {error}") from error
+        return headers
 
     def _prediction(self, row: FloatArray) -> Prediction:
         best = int(row.argmax())
@@ -172,3 +157,14 @@ class Predictor:
             confidence=values[best],
             probabilities=dict(zip(self.classes, values, strict=True)),
         )
+
+
+@contextlib.contextmanager
+def _naming(index: int, count: int) -> Iterator[None]:
+    """Let a refusal say at which of several pictures."""
+    try:
+        yield
+    except RequestError as error:
+        if count == 1:
+            raise
+        raise type(error)(f"Picture {index + 1} of {count}: {error}") from error

@@ -32,6 +32,7 @@ from PIL.ImageFile import ImageFile
 from model_server import picture_files
 from model_server.artifact import Input
 from model_server.errors import DamagedPicture
+from model_server.picture_files import PictureHeader
 
 _SCALE = np.float32(1 / 255)
 FloatArray: TypeAlias = NDArray[np.float32]
@@ -59,16 +60,6 @@ DECODING_ERRORS = (
 )
 
 
-def count_pixels(data: bytes, max_pixels: int) -> int:
-    """Return width times height by the header of the picture in `data`; no pixel is decoded.
-
-    Raises:
-        NotAnImage, TooManyPixels, TooComplex: as `picture_files.judge` says.
-
-    """
-    return picture_files.judge(data, max_pixels).pixels
-
-
 def decode(data: bytes, max_pixels: int) -> Image.Image:
     """Return the picture in `data` as upright RGB.
 
@@ -79,11 +70,21 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         DamagedPicture: the header is good, and what follows is damaged.
 
     """
-    return decode_opened(open_picture(data, max_pixels))
+    return decode_judged(data, picture_files.judge(data, max_pixels))
+
+
+def decode_judged(data: bytes, header: PictureHeader) -> Image.Image:
+    """Return the picture in `data`, which was judged by its `header`, as upright RGB.
+
+    Raises:
+        DamagedPicture: what follows the header is damaged, or Pillow reads it otherwise.
+
+    """
+    return decode_opened(open_judged(data, header))
 
 
 def decode_opened(picture: ImageFile) -> Image.Image:
-    """Return what `open_picture` has opened as upright RGB.
+    """Return what `open_judged` has opened as upright RGB.
 
     Raises:
         DamagedPicture: what follows its header is damaged.
@@ -97,15 +98,13 @@ def decode_opened(picture: ImageFile) -> Image.Image:
         ) from error
 
 
-def open_picture(data: bytes, max_pixels: int) -> ImageFile:
-    """Judge and open the picture in `data`; no pixel is decoded.
+def open_judged(data: bytes, header: PictureHeader) -> ImageFile:
+    """Open the picture in `data`, which was judged by its `header`; no pixel is decoded.
 
     Raises:
-        NotAnImage, TooManyPixels, TooComplex: as `picture_files.judge` says.
         DamagedPicture: Pillow does not make of the header what `judge` made of it.
 
     """
-    header = picture_files.judge(data, max_pixels)
     try:
         picture = Image.open(BytesIO(data), formats=[header.format])
     except (UnidentifiedImageError, *DECODING_ERRORS) as error:
@@ -135,11 +134,11 @@ class Decoder(Protocol):
         """How it reads, as logs show it."""
         ...
 
-    def __call__(self, data: bytes, max_pixels: int) -> PixelArray:
-        """Return the picture in `data` as H x W x 3 uint8, upright RGB.
+    def __call__(self, data: bytes, header: PictureHeader) -> PixelArray:
+        """Return the picture in `data`, judged by its `header`, as H x W x 3 uint8, upright RGB.
 
         Raises:
-            NotAnImage, TooManyPixels: as `decode` says.
+            DamagedPicture: as `decode_judged` says.
 
         """
         ...
@@ -153,9 +152,9 @@ class FullDecoder:
     def __init__(self, spec: Input) -> None:
         self._preprocess = Preprocessor(spec)
 
-    def __call__(self, data: bytes, max_pixels: int) -> PixelArray:
+    def __call__(self, data: bytes, header: PictureHeader) -> PixelArray:
         """See `Decoder`."""
-        return self._preprocess.resize(decode(data, max_pixels))
+        return self._preprocess.resize(decode_judged(data, header))
 
 
 class Preprocessor:

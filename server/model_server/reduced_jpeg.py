@@ -15,16 +15,11 @@ from typing import cast
 import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image
-from PIL.ImageFile import ImageFile
 
 from model_server.artifact import Input
-from model_server.preprocessing import (
-    DECODING_ERRORS,
-    PixelArray,
-    Preprocessor,
-    decode_opened,
-    open_picture,
-)
+from model_server.errors import DamagedPicture
+from model_server.picture_files import PictureHeader
+from model_server.preprocessing import DECODING_ERRORS, FullDecoder, PixelArray, open_judged
 
 LEFT = 1.4
 """How many times larger than the network's input, on either side, a reduced picture still is."""
@@ -49,37 +44,46 @@ class ReducedDecoder:
     name = "reduced"
 
     def __init__(self, spec: Input) -> None:
-        self._full = Preprocessor(spec)
+        self._full = FullDecoder(spec)
         self._size = (spec.width, spec.height)
 
-    def __call__(self, data: bytes, max_pixels: int) -> PixelArray:
+    def __call__(self, data: bytes, header: PictureHeader) -> PixelArray:
         """See `preprocessing.Decoder`."""
-        picture = open_picture(data, max_pixels)
-        pixels = self._reduced(picture, data)
-        return self._full.resize(decode_opened(picture)) if pixels is None else pixels
+        pixels = self._reduced(data, header)
+        return self._full(data, header) if pixels is None else pixels
 
-    def _reduced(self, picture: ImageFile, data: bytes) -> PixelArray | None:
+    def _reduced(self, data: bytes, header: PictureHeader) -> PixelArray | None:
         """Return the picture at the network's size, or None where full decoding has to judge."""
-        if picture.format != "JPEG" or picture.mode != "RGB":
+        if header.format != "JPEG" or header.mode != "RGB":
             return None
-        try:
-            orientation = picture.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
-        except DECODING_ERRORS:
+        orientation = _orientation(data, header) if header.may_be_turned else _UPRIGHT
+        if orientation is None:
             return None
         width, height = self._size
         size = (height, width) if orientation in _SIDES_SWAPPED else (width, height)
-        reduction = reduction_of(picture.size, size)
+        stored = (header.width, header.height)
+        reduction = reduction_of(stored, size)
         if reduction == 1:
             return None
-        small = _decode(data, picture.size, reduction)
+        small = _decode(data, stored, reduction)
         if small is None:
             return None
         # Sides that the reduction does not divide are rounded up: the box leaves that edge out.
-        box = (0.0, 0.0, picture.width / reduction, picture.height / reduction)
+        box = (0.0, 0.0, header.width / reduction, header.height / reduction)
         resized = small.resize(size, Image.Resampling.BILINEAR, box)
         if orientation in _TURNS:
             resized = resized.transpose(_TURNS[orientation])
         return np.asarray(resized)[..., :3]
+
+
+def _orientation(data: bytes, header: PictureHeader) -> int | None:
+    """Return EXIF's orientation, or None where Pillow does not get that far."""
+    try:
+        exif = open_judged(data, header).getexif()
+    except (DamagedPicture, *DECODING_ERRORS):
+        return None
+    orientation: int = exif.get(ExifTags.Base.Orientation, _UPRIGHT)
+    return orientation
 
 
 def reduction_of(picture: tuple[int, int], wanted: tuple[int, int]) -> int:

@@ -22,7 +22,8 @@ from pathlib import Path
 from model_server import drift
 from model_server.loading import load_model
 from model_server.metrics import Metrics
-from model_server.preprocessing import Preprocessor, count_pixels, decode
+from model_server.picture_files import judge
+from model_server.preprocessing import Preprocessor, decode
 from model_server.settings import Settings
 from model_server.workers import Workers
 from tests.server.artifacts import encode, make_artifact, make_picture, make_state
@@ -96,7 +97,7 @@ def counting_share(artifact: Path) -> float:
         resized = Preprocessor(predict.input).resize(decode(PICTURE, MOST_PIXELS))
 
         def count() -> None:
-            pixels = count_pixels(PICTURE, MOST_PIXELS)
+            pixels = judge(PICTURE, MOST_PIXELS).pixels
             metrics.predicted(replace(predictions, seen=(drift.see(pixels, resized),)))
 
         return _cpu_seconds(count, 2000) / _cpu_seconds(lambda: predict([PICTURE]), 50)

@@ -13,6 +13,7 @@ from model_server import choosing, made_pictures
 from model_server.artifact import Input
 from model_server.errors import EngineUnavailable
 from model_server.openvino_engine import has_bfloat16
+from model_server.picture_files import judge
 from model_server.preprocessing import FullDecoder, Preprocessor
 from model_server.torch_engine import PixelNetwork, TorchEngine
 
@@ -69,7 +70,7 @@ def nervous() -> nn.Module:
     """Undecided about one of the drawn pictures, and sure about the slightest change of it."""
     network = Sharpness().eval()
     jpeg = made_pictures.jpegs(SPEC, 1, 10**6)[0]
-    pixels = FullDecoder(SPEC)(jpeg, 10**6)[np.newaxis]
+    pixels = FullDecoder(SPEC)(jpeg, judge(jpeg, 10**6))[np.newaxis]
     with torch.no_grad():
         tensor = torch.from_numpy(Preprocessor(SPEC).normalise(pixels))
         network.middle.copy_(network.measure(tensor)[0])

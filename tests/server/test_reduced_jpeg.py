@@ -9,7 +9,8 @@ from PIL import Image
 from model_server import made_pictures
 from model_server.artifact import Input
 from model_server.errors import NotAnImage, TooManyPixels
-from model_server.preprocessing import FullDecoder
+from model_server.picture_files import judge
+from model_server.preprocessing import Decoder, FullDecoder, PixelArray
 from model_server.reduced_jpeg import ReducedDecoder, reduction_of
 from tests.server.artifacts import encode, make_picture
 
@@ -18,9 +19,13 @@ MOST = 10**6
 FULL, REDUCED = FullDecoder(SPEC), ReducedDecoder(SPEC)
 
 
+def read(decoder: Decoder, data: bytes, most_pixels: int = MOST) -> PixelArray:
+    return decoder(data, judge(data, most_pixels))
+
+
 def distance(jpeg: bytes) -> float:
     """How far a value is from that of full decoding on average, of 255."""
-    found, expected = REDUCED(jpeg, MOST), FULL(jpeg, MOST)
+    found, expected = read(REDUCED, jpeg), read(FULL, jpeg)
     assert found.shape == expected.shape == (24, 32, 3)
     assert found.dtype == np.uint8
     return float(np.abs(found.astype(int) - expected).mean())
@@ -58,7 +63,7 @@ def test_a_reduced_picture_looks_like_one_that_was_decoded_in_full(size: tuple[i
 def test_the_edge_that_a_reduction_rounds_up_does_not_shift_the_picture():
     ramp = np.tile(np.linspace(0, 255, 361, dtype=np.uint8)[:, None, None], (1, 361, 3))
     jpeg = encode(Image.fromarray(ramp), quality=95)
-    shift = REDUCED(jpeg, MOST).astype(float) - FULL(jpeg, MOST)
+    shift = read(REDUCED, jpeg).astype(float) - read(FULL, jpeg)
     assert reduction_of((361, 361), (32, 24)) == 8
     assert abs(shift.mean()) < 0.4
 
@@ -68,10 +73,15 @@ def test_exifs_orientation_is_followed(orientation: int):
     assert distance(with_orientation(orientation, (250, 190))) < 2.5
 
 
+def test_an_orientation_that_stands_in_xmp_is_followed():
+    xmp = b"<x:xmpmeta xmlns:tiff='http://ns.adobe.com/tiff/1.0/' tiff:Orientation='6'/>"
+    assert distance(encode(made_pictures.picture(3, 250, 190), quality=90, xmp=xmp)) < 2.5
+
+
 def test_a_turned_picture_is_reduced_by_the_sides_that_it_has_once_upright():
     # Upright it is 95 x 250, too narrow to be halved for a width of 32 and more.
     jpeg = with_orientation(6, (250, 85))
-    assert np.array_equal(REDUCED(jpeg, MOST), FULL(jpeg, MOST))
+    assert np.array_equal(read(REDUCED, jpeg), read(FULL, jpeg))
 
 
 @pytest.mark.parametrize(
@@ -86,13 +96,13 @@ def test_a_turned_picture_is_reduced_by_the_sides_that_it_has_once_upright():
     ids=["PNG", "WebP", "grey", "CMYK", "small"],
 )
 def test_what_is_no_large_colour_jpeg_is_decoded_in_full(data: bytes):
-    assert np.array_equal(REDUCED(data, MOST), FULL(data, MOST))
+    assert np.array_equal(read(REDUCED, data), read(FULL, data))
 
 
 def test_a_large_jpeg_that_is_cut_off_is_refused_as_by_full_decoding():
     jpeg = encode(made_pictures.picture(2, 300, 300), quality=90)
     with pytest.raises(NotAnImage, match="damaged or incomplete"):
-        REDUCED(jpeg[: len(jpeg) // 2], MOST)
+        read(REDUCED, jpeg[: len(jpeg) // 2])
 
 
 def test_a_progressive_jpeg_is_reduced_too():
@@ -101,4 +111,4 @@ def test_a_progressive_jpeg_is_reduced_too():
 
 def test_the_headers_dimensions_are_judged_before_anything_is_decoded():
     with pytest.raises(TooManyPixels):
-        REDUCED(encode(make_picture(width=300, height=300)), 300 * 300 - 1)
+        read(REDUCED, encode(make_picture(width=300, height=300)), 300 * 300 - 1)
