@@ -16,11 +16,12 @@ from model_server import __version__
 from model_server.lifecycle import Lifecycle
 from model_server.metrics import OTHER, Metrics
 from model_server.mirror.sender import Mirror
-from model_server.rest import openapi, problems
+from model_server.rest import hot_path, openapi, problems
 from model_server.rest.answers import Answer
 from model_server.rest.connections import ConnectionLife, Refusals
 from model_server.rest.context import Context
 from model_server.rest.dataplane import Dataplane
+from model_server.rest.hot_path import HotPath
 from model_server.rest.pages import DOCS_ASSETS, page_routes
 from model_server.rest.predict import predict_routes
 from model_server.rest.probes import probe_routes
@@ -56,7 +57,8 @@ def create_app(
     app.openapi_version = "3.0.3"
     dataplane = Dataplane(settings, lifecycle, workers, metrics, mirror)
     context = Context(settings, lifecycle, metrics, dataplane)
-    groups = (predict_routes(context), v2_routes(context), probe_routes(context), page_routes())
+    predicting = predict_routes(context)
+    groups = (predicting, v2_routes(context), probe_routes(context), page_routes())
     for routes in groups:
         app.include_router(routes)
     openapi.install(app, Answer, Problem, V2Problem)
@@ -65,6 +67,7 @@ def create_app(
     paths = _expect(metrics, groups)
     metrics.observe(workers)
     app.state.head_timeout_seconds = settings.body_timeout_seconds  # for `rest.parsing`
+    app.add_middleware(HotPath, endpoints=hot_path.endpoints(predicting))
     app.add_middleware(Refusals)
     app.add_middleware(
         Telemetry,

@@ -68,9 +68,7 @@ class Refusals:
         state = scope.get("state", {})
         refusal: RequestError | None = state.get(REFUSAL)
         if refusal is not None:
-            state["log"]["problem"] = refusal.slug
-            answer = problems.refusal(scope["path"], refusal, state["request_id"])
-            await answer(scope, receive, send)
+            await problems.answer(scope, refusal)(scope, receive, send)
             return
 
         async def receive_whole() -> Message:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from model_server.errors import RequestError
 
@@ -72,6 +73,13 @@ def refusal(path: str, error: RequestError, request_id: str) -> Response:
     )
 
 
+def answer(scope: Scope, error: RequestError) -> Response:
+    """Return the answer that a request's own refusal leads to, and note it in the request's log."""
+    state = scope["state"]
+    state["log"]["problem"] = error.slug
+    return refusal(scope["path"], error, state["request_id"])
+
+
 def install(app: FastAPI) -> None:
     """Make `app` answer every error as a problem."""
     app.add_exception_handler(RequestError, _request_error)
@@ -81,8 +89,7 @@ def install(app: FastAPI) -> None:
 async def _request_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestError):
         raise error
-    request.state.log["problem"] = error.slug
-    return refusal(request.url.path, error, request.state.request_id)
+    return answer(request.scope, error)
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
