@@ -68,6 +68,10 @@ test-hostile-models: $(READY) ## Give every model that means harm to real proces
 test-first-request: $(READY) ## Time the first request after a server is ready, and what counting costs (1 minute)
 	@$(BIN)/python -m tests.server.first_request
 
+.PHONY: test-fidelity
+test-fidelity: $(READY) ## Hold every engine and decoding to the reference, with a trained model (10 minutes)
+	@$(BIN)/python -m tests.server.fidelity
+
 .PHONY: test-fuzz
 test-fuzz: $(READY) ## Send a million generated requests to a server (REQUESTS=1000000, 20 minutes)
 	@$(BIN)/python -m tests.server.fuzz --requests $(or $(REQUESTS),1000000)
