@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model_training.data import Split, load, scan, split, split_of
+from model_training.data import Split, load, scan, split, split_of, usual_side
 from model_training.errors import DataError
 from model_training.manifest import InputSpec
 from model_training.pictures import evaluation_transform, normalize
@@ -141,6 +141,24 @@ def test_a_folder_of_nothing_but_broken_files_is_refused(own_pictures: Path):
     folder = scan(own_pictures)
     with pytest.raises(DataError, match=r"no image of .* can be read: .*not an image"):
         load(folder, folder.samples, SPEC)
+
+
+def test_the_usual_side_of_images_is_read_from_those_that_can_be_read(own_pictures: Path):
+    (own_pictures / "cat" / "broken.jpg").write_bytes(b"not an image")
+    (own_pictures / "cat" / "notes.txt").write_bytes(b"no image at all")
+    assert usual_side(own_pictures) == 128
+    for path in (own_pictures / "dog").glob("*.jpg"):
+        path.unlink()
+    for number in range(200):
+        Image.new("RGB", (32, 20)).save(own_pictures / "dog" / f"{number}.png")
+    assert usual_side(own_pictures) == 32
+
+
+def test_where_no_image_is_read_there_is_no_usual_side(tmp_path: Path):
+    assert usual_side(tmp_path / "absent") is None
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.png").write_bytes(b"")
+    assert usual_side(tmp_path) is None
 
 
 def test_images_are_loaded_in_order_as_bytes_of_the_inputs_size(pictures: Path):

@@ -33,5 +33,17 @@ def test_real_photographs_are_learnt_by_the_same_command(
     photographs: Path, database: str, capsys: pytest.CaptureFixture[str]
 ):
     command = ["train", "--data", str(photographs), "--out", "artifact", "--size", "32"]
-    assert main([*command, "--epochs", "4", "--threads", "1", "--json"]) == 0
+    assert (
+        main([*command, "--recipe", "drawings", "--epochs", "4", "--threads", "1", "--json"]) == 0
+    )
     assert json.loads(capsys.readouterr().out)["validation_accuracy"] > 0.55
+
+
+def test_small_photographs_get_the_recipe_for_them_unless_another_is_named(
+    photographs: Path, database: str, capsys: pytest.CaptureFixture[str]
+):
+    command = ["train", "--data", str(photographs), "--out", "artifact", "--channels", "3,4,8"]
+    assert main([*command, "--epochs", "1", "--threads", "1"]) == 0
+    assert "recipe photographs: the images have 32 pixels on a side" in capsys.readouterr().err
+    manifest = json.loads(Path("artifact", "model.json").read_text())
+    assert (manifest["input"]["height"], manifest["architecture"]["depth"]) == (32, 1)

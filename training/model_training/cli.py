@@ -38,7 +38,7 @@ examples:
 TRAIN_EXAMPLES = """\
 examples:
   model-train train --data data/raw --out artifact
-  model-train train --data photographs --out artifact --recipe photographs
+  model-train train --data photographs --out artifact --recipe photographs --size 64
   model-train train --data data/raw --out artifact --resume       after it was killed
   MODEL_TRAIN_EPOCHS=20 model-train train --data data/raw --out artifact --config params.yaml
   MLFLOW_TRACKING_URI=http://127.0.0.1:5000 model-train train --data data/raw --out artifact
@@ -145,7 +145,11 @@ def _train_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of class folders")
     parser.add_argument("--out", type=Path, required=True, help="the artifact folder")
     parser.add_argument("--name", help="the model's name in model.json (image-classifier)")
-    parser.add_argument("--recipe", help="where the other values come from: drawings, photographs")
+    parser.add_argument(
+        "--recipe",
+        help="where the other values come from: drawings, or photographs, which is usual for images"
+        " of at most 48 pixels",
+    )
     parser.add_argument(
         "--config", type=Path, help="a YAML file of settings; what it says wins over the flags"
     )

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from model_training.errors import ConfigError
-from model_training.recipes import RECIPES
+from model_training.recipes import RECIPES, USUAL
 
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
@@ -40,7 +40,7 @@ class TrainConfig(BaseModel):
 
     name: Annotated[str, Field(pattern=MODEL_NAME)] = "image-classifier"
     """The model's name in model.json; letters, digits, dots, dashes and underscores."""
-    recipe: str = "drawings"
+    recipe: str = USUAL
     """Where the values come from that nobody has set; one of RECIPES."""
     size: Annotated[int, Field(ge=8, le=1024)] = 64
     """Height and width of the network's input, in pixels."""

@@ -7,6 +7,7 @@ moves none of the others, and copies of one picture never stand on both sides of
 from __future__ import annotations
 
 import hashlib
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,12 +21,13 @@ from torch import Tensor
 from model_training.artifact import digest_of
 from model_training.errors import DataError
 from model_training.manifest import InputSpec
-from model_training.pictures import SUFFIXES, Decoded, Finding, decode
+from model_training.pictures import SUFFIXES, Decoded, Finding, decode, longer_side
 
 LAYOUT: Final = (
     "expected one folder per class with the images in it, for example cat/1.jpg and dog/1.jpg"
 )
 NAMED_AT_MOST: Final = 5  # unreadable files that an error names
+LOOKED_AT: Final = 50  # images, to know how large they are
 READERS: Final = 4  # threads: hashing and decoding leave Python's lock
 
 
@@ -114,6 +116,17 @@ def scan(root: Path) -> ImageFolder:
         samples = list(readers.map(lambda file: _sample(root, *file), files))
     ordered = sorted(samples, key=lambda sample: (sample.label, sample.sha256, sample.path))
     return ImageFolder(root, tuple(folder.name for folder in folders), tuple(ordered))
+
+
+def usual_side(root: Path) -> int | None:
+    """The longer side that images below `root` usually have, in pixels; None where none is read.
+
+    Only the headers of some are looked at, from one end of the folder to the other.
+    """
+    files = sorted(path for path in root.rglob("*") if _is_image(path))
+    some = files[:: max(1, len(files) // LOOKED_AT)]
+    sides = [side for path in some if (side := longer_side(path)) is not None]
+    return round(statistics.median(sides)) if sides else None
 
 
 def split_of(sha256: str, *, validation_percent: int, test_percent: int) -> Split:

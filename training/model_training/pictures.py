@@ -10,7 +10,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Final
 
 import numpy as np
@@ -98,6 +98,17 @@ def normalize(pixels: Tensor, spec: InputSpec) -> Tensor:
         scaled, list(spec.mean), list(spec.std), inplace=True
     )
     return normalized
+
+
+def longer_side(path: Path) -> int | None:
+    """How many pixels the longer side of an image file has, by its header; None for no image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path) as image:
+                return max(image.size)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return None
 
 
 def decode(path: str, content: bytes, spec: InputSpec) -> Decoded:

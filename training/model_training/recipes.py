@@ -1,4 +1,4 @@
-"""Named starting points of a training run: what `--recipe` stands for. Data, and nothing else.
+"""Named starting points of a training run: what `--recipe` stands for, and which one is usual.
 
 A recipe sets what differs from the defaults of TrainConfig; every single value can still be set
 by the file, a flag or the environment. docs/training.md says what was tried and what it gave.
@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
+
+USUAL: Final = "drawings"
+SMALL_SIDE: Final = 48
+"""Pixels. Pictures that are no larger are photographs: whatever is drawn for a screen is."""
 
 RECIPES: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
     {
@@ -31,3 +35,14 @@ RECIPES: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
         },
     }
 )
+
+
+def usual(side: int | None) -> str:
+    """The recipe for pictures whose longer side has so many pixels, where nobody names one.
+
+    `side` is None where nobody knows.
+
+    >>> usual(32), usual(500), usual(None)
+    ('photographs', 'drawings', 'drawings')
+    """
+    return USUAL if side is None or side > SMALL_SIDE else "photographs"

@@ -1,13 +1,14 @@
 """Where the values of a run come from: a file, flags and the environment, in that order.
 
 What the file says wins over a flag, a flag over the environment, and what nobody has set comes from
-the recipe (`recipes`). The file is what is reviewed and kept with the data, so a run is what it
-says; to vary a value from run to run, leave it out of the file. Called by the command `train`.
+the recipe (`recipes`). Which recipe that is follows from the images where nobody names one. The
+file is what is reviewed and kept with the data, so a run is what it says; to vary a value from run
+to run, leave it out of the file. Called by the command `train`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ import yaml
 
 from model_training.config import TrainConfig
 from model_training.errors import ConfigError
+from model_training.recipes import USUAL
 
 PREFIX: Final = "MODEL_TRAIN_"
 """Of the environment's names: MODEL_TRAIN_EPOCHS sets `epochs`."""
@@ -33,11 +35,15 @@ class Settings:
 
 
 def gather(
-    file: Path | None, flags: Mapping[str, object], environment: Mapping[str, str]
+    file: Path | None,
+    flags: Mapping[str, object],
+    environment: Mapping[str, str],
+    usual_recipe: Callable[[], str] = lambda: USUAL,
 ) -> Settings:
     """The configuration of a run; ConfigError says which value cannot work.
 
-    `flags` holds the fields of TrainConfig that were given; None is not given.
+    `flags` holds the fields of TrainConfig that were given; None is not given. `usual_recipe` is
+    asked where nobody names one.
     """
     sources: list[tuple[str, Mapping[str, object]]] = [
         (str(file), _read(file) if file else {}),
@@ -56,6 +62,8 @@ def gather(
                     f"{name} is {_text(values[name])} by {said_by[name]},"
                     f" not {_text(value)} by {source}"
                 )
+    if "recipe" not in values:
+        values["recipe"] = usual_recipe()
     return Settings(TrainConfig.of(**values), tuple(overruled))
 
 

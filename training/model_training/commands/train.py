@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.progress import Progress as Bars
 
-from model_training import resume
+from model_training import recipes, resume
 from model_training.artifact import (
     Artifact,
     build_model,
@@ -24,7 +24,15 @@ from model_training.card import Calibrated
 from model_training.check import DataReport, report
 from model_training.checkpoint import save_checkpoint
 from model_training.config import TrainConfig
-from model_training.data import ImageFolder, Loaded, Split, refuse_missing_class, scan, split
+from model_training.data import (
+    ImageFolder,
+    Loaded,
+    Split,
+    refuse_missing_class,
+    scan,
+    split,
+    usual_side,
+)
 from model_training.environment import git_commit
 from model_training.evaluate import evaluate
 from model_training.manifest import Architecture, Description, InputSpec
@@ -53,7 +61,7 @@ def run(arguments: argparse.Namespace) -> Summary:
     """Trains, calibrates, judges on the test images, writes the artifact and logs all of it."""
     started = time.monotonic()
     flags = {name: getattr(arguments, name) for name in TrainConfig.model_fields}
-    settings = gather(arguments.config, flags, os.environ)
+    settings = gather(arguments.config, flags, os.environ, lambda: _usual_recipe(arguments.data))
     for sentence in settings.overruled:
         note(sentence)
     config = settings.config
@@ -99,6 +107,15 @@ def run(arguments: argparse.Namespace) -> Summary:
         "tracking_uri": arguments.tracking_uri,
         "seconds": round(time.monotonic() - training.started, 1),
     }
+
+
+def _usual_recipe(root: Path) -> str:
+    """The recipe for these images; said where it is not the one that `--help` describes."""
+    side = usual_side(root)
+    recipe = recipes.usual(side)
+    if recipe != recipes.USUAL:
+        note(f"recipe {recipe}: the images have {side} pixels on a side; --recipe names another")
+    return recipe
 
 
 class _Training:
