@@ -1,9 +1,14 @@
-"""Fetching from a real MLflow server."""
+"""Fetching from a real MLflow server: over its REST API, and by its own client."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -12,10 +17,20 @@ import pytest
 from mlflow import MlflowClient
 
 from model_server.artifact import digest, verify
-from model_server.sources import mlflow
+from model_server.sources import mlflow_library
+from model_server.sources.landing import MAX_FILES
 from tests.server.artifacts import make_artifact
 from tests.server.fetching import ABSENT, Fetching, free_port
-from tests.server.file_server import serving, status
+from tests.server.file_server import (
+    Answer,
+    FileServer,
+    body,
+    cut_off,
+    in_turn,
+    redirect,
+    serving,
+    status,
+)
 
 MODEL = "fetched"
 
@@ -51,9 +66,17 @@ def registered(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     )
 
 
-@pytest.fixture(autouse=True)
-def registry(registered: Registered, fetching: Fetching) -> None:
+@pytest.fixture(autouse=True, params=["rest", "client"])
+def way(registered: Registered, fetching: Fetching, request: pytest.FixtureRequest) -> str:
+    """What says that TLS is to be verified is a variable that only the client knows."""
     fetching.set(MLFLOW_TRACKING_URI=registered.registry)
+    if request.param == "client":
+        fetching.set(MLFLOW_TRACKING_INSECURE_TLS="false")
+    return str(request.param)
+
+
+only_rest = pytest.mark.parametrize("way", ["rest"], indirect=True)
+only_client = pytest.mark.parametrize("way", ["client"], indirect=True)
 
 
 def test_the_command_fetches_a_registered_version_byte_by_byte(
@@ -98,15 +121,17 @@ def test_more_bytes_than_the_limit_end_with_3(
     assert f"{registered.uri} has more than {limit} bytes" in fetching.message
 
 
+@only_client
 def test_files_that_are_too_much_together_are_refused_before_one_is_downloaded(
     registered: Registered, fetching: Fetching, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.delattr(mlflow, "download_artifacts")
+    monkeypatch.delattr(mlflow_library, "download_artifacts")
     fetching.set(MAX_ARTIFACT_BYTES=registered.bytes - 1)
     assert fetching(registered.uri, registered.sha256) == 3
     assert fetching(registered.run_uri, registered.sha256) == 3
 
 
+@only_client
 def test_a_download_that_is_more_than_was_listed_is_stopped_in_the_middle(tmp_path: Path):
     def write() -> None:
         deadline = time.monotonic() + 30
@@ -115,16 +140,17 @@ def test_a_download_that_is_more_than_was_listed_is_stopped_in_the_middle(tmp_pa
             assert time.monotonic() < deadline
 
     with (
-        mlflow._limiting_files(5000),
-        mlflow._counting("models:/fetched/1", tmp_path, 5000),
+        mlflow_library._limiting_files(5000),
+        mlflow_library._counting("models:/fetched/1", tmp_path, 5000),
         pytest.raises(OSError, match="File too large"),
     ):
         write()
     assert (tmp_path / "after").write_bytes(bytes(6000)) == 6000, "the limit has ended"
 
 
+@only_client
 def test_a_file_that_grows_past_the_limit_is_cut_off_while_it_is_written(tmp_path: Path):
-    with mlflow._limiting_files(1000), pytest.raises(OSError, match="File too large"):
+    with mlflow_library._limiting_files(1000), pytest.raises(OSError, match="File too large"):
         (tmp_path / "large").write_bytes(bytes(1001))
     assert (tmp_path / "large").stat().st_size <= 1000
     assert (tmp_path / "large").write_bytes(bytes(1001)) == 1001, "the limit has ended"
@@ -158,7 +184,7 @@ def test_a_registry_that_does_not_answer_ends_with_5_within_seconds(fetching: Fe
 
 @pytest.mark.parametrize(
     ("password", "ends"),
-    [("secret", 5), ("ec@ret", 5), ("s/ecret", 2), ("1/ecret", 2), ("s?ecret", 2), ("#ecret", 2)],
+    [("xyzzy", 5), ("xy@zzy", 5), ("x/yzzy", 2), ("1/yzzy", 2), ("x?yzzy", 2), ("#yzzy", 2)],
 )
 def test_a_password_of_the_registry_shows_nowhere(
     fetching: Fetching, password: str, ends: int, capfd: pytest.CaptureFixture[str]
@@ -166,7 +192,7 @@ def test_a_password_of_the_registry_shows_nowhere(
     fetching.set(MLFLOW_TRACKING_URI=f"http://me:{password}@127.0.0.1:{free_port()}")
     assert fetching("models:/cats-dogs/1") == ends
     log = capfd.readouterr()
-    assert "ret" not in log.out + log.err + fetching.message
+    assert "zzy" not in log.out + log.err + fetching.message
 
 
 @pytest.mark.parametrize(
@@ -193,3 +219,136 @@ def test_no_registry_ends_with_2(fetching: Fetching):
 def test_an_alias_or_a_malformed_uri_ends_with_2(fetching: Fetching, uri: str):
     assert fetching(uri) == 2
     assert f"The URI {uri!r} is not fetched: name one version" in fetching.message
+
+
+@only_rest
+def test_a_version_is_fetched_without_importing_the_client(
+    registered: Registered, fetching: Fetching
+):
+    arguments = ["--uri", registered.uri, "--sha256", registered.sha256, "--out", str(fetching.out)]
+    script = (
+        "import sys; from model_server.fetch import main; status = main(sys.argv[1:]);"
+        "sys.exit(status or 'mlflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script, *arguments], check=True)
+    assert digest(fetching.out) == registered.sha256
+
+
+@only_rest
+def test_a_store_that_the_server_does_not_hand_on_is_the_clients(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    monkeypatch.setattr(mlflow_library, "download", lambda *given: asked.append(given) or given[3])
+    for place in ("s3://bucket/a", "mlflow-artifacts://elsewhere:5000/a", "dbfs:/a"):
+        with mlflow_of({"artifact_uri": place}) as server:
+            fetching.set(MLFLOW_TRACKING_URI=server.url)
+            fetching("models:/cats-dogs/1")
+    uri = "models:/cats-dogs/1"
+    assert [given[:2] for given in asked] == [(uri, uri)] * 3
+
+
+@only_rest
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "", "a\\b", "evil\n"])
+def test_a_file_that_is_named_to_lie_elsewhere_is_refused(fetching: Fetching, name: str):
+    with mlflow_of(files=[{"path": name, "is_dir": False, "file_size": 1}]) as server:
+        server.otherwise = body(b"x")
+        fetching.set(MLFLOW_TRACKING_URI=server.url)
+        assert fetching("models:/cats-dogs/1") == 3
+    assert "no path below a folder" in fetching.message
+    assert fetching.left == []
+
+
+@only_rest
+def test_folders_without_end_are_refused(fetching: Fetching):
+    with mlflow_of(files=[{"path": "deeper", "is_dir": True}] * 2) as server:
+        fetching.set(MLFLOW_TRACKING_URI=server.url)
+        assert fetching("models:/cats-dogs/1") == 3
+        assert len(server.seen) < MAX_FILES
+    assert f"more than {MAX_FILES} files" in fetching.message
+
+
+@only_rest
+def test_a_listing_that_lies_about_the_size_does_not_help(fetching: Fetching):
+    with mlflow_of(files=[{"path": "model.json", "is_dir": False, "file_size": "1"}]) as server:
+        server.otherwise = body(bytes(100_000))
+        fetching.set(MLFLOW_TRACKING_URI=server.url, MAX_ARTIFACT_BYTES=1000)
+        assert fetching("models:/cats-dogs/1") == 3
+    assert "more than 1000 bytes" in fetching.message
+
+
+@only_rest
+@pytest.mark.parametrize(
+    "broken", [cut_off(b"half"), status(503), status(429)], ids=["cut off", "503", "429"]
+)
+def test_a_download_that_breaks_off_is_tried_again(
+    registered: Registered, fetching: Fetching, broken: Answer, artifact: Path
+):
+    files = [
+        {"path": path.name, "is_dir": False, "file_size": path.stat().st_size}
+        for path in artifact.iterdir()
+    ]
+    with mlflow_of(files=files) as server:
+        for path in artifact.iterdir():
+            server.routes[f"{FILES}/1/a/{path.name}"] = in_turn(broken, body(path.read_bytes()))
+        fetching.set(MLFLOW_TRACKING_URI=server.url)
+        assert fetching("models:/cats-dogs/1", digest(artifact)) == 0
+
+
+@only_rest
+@pytest.mark.parametrize(
+    "answer", [body(b"<html>", "text/html"), body(b"[]"), status(404), cut_off(b"{")]
+)
+def test_a_server_that_is_no_mlflow_ends_with_5(fetching: Fetching, answer: Answer):
+    with serving() as server:
+        server.otherwise = answer
+        fetching.set(MLFLOW_TRACKING_URI=server.url)
+        assert fetching("models:/cats-dogs/1") == 5
+    assert "does not answer as it should" in fetching.message
+
+
+@only_rest
+@pytest.mark.parametrize(
+    ("variables", "sent"),
+    [
+        ({"USERNAME": "me", "PASSWORD": "secret"}, "Basic bWU6c2VjcmV0"),
+        ({"TOKEN": "secret\n"}, "Bearer secret"),
+        ({"USERNAME": "me", "PASSWORD": "secret", "TOKEN": "other"}, "Basic bWU6c2VjcmV0"),
+    ],
+)
+def test_credentials_are_sent_as_the_client_sends_them(
+    fetching: Fetching, variables: dict[str, str], sent: str
+):
+    fetching.set(**{f"MLFLOW_TRACKING_{name}": value for name, value in variables.items()})
+    with mlflow_of(files=[]) as server:
+        fetching.set(MLFLOW_TRACKING_URI=server.url)
+        assert fetching("models:/cats-dogs/1") == 4
+        assert {headers["Authorization"] for _, headers in server.seen} == {sent}
+
+
+@only_rest
+def test_redirects_are_not_followed_where_the_operator_forbids_it(fetching: Fetching):
+    with mlflow_of(files=[]) as server, serving() as elsewhere:
+        server.routes[VERSION] = redirect(f"{elsewhere.url}{VERSION}")
+        fetching.set(MLFLOW_TRACKING_URI=server.url, MLFLOW_ALLOW_HTTP_REDIRECTS="false")
+        assert fetching("models:/cats-dogs/1") == 5
+        assert not elsewhere.seen
+        fetching.unset("MLFLOW_ALLOW_HTTP_REDIRECTS")
+        assert fetching("models:/cats-dogs/1") == 5
+        assert elsewhere.seen
+
+
+VERSION = "/api/2.0/mlflow/model-versions/get-download-uri"
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+@contextmanager
+def mlflow_of(
+    version: Mapping[str, object] | None = None, files: Sequence[Mapping[str, object]] = ()
+) -> Iterator[FileServer]:
+    """What answers as MLflow does, of one version with these files."""
+    with serving() as server:
+        place = version or {"artifact_uri": "mlflow-artifacts:/1/a"}
+        server.routes[VERSION] = body(json.dumps(place).encode())
+        server.routes[FILES] = body(json.dumps({"files": list(files)}).encode())
+        yield server

@@ -1,7 +1,8 @@
 """Where a source's files are written: below one folder, each name once, within limits.
 
-Names and bytes come from elsewhere and are not trusted yet, so every source but MLflow, whose
-client writes its own files, writes through a Landing. It also says how far a long download is.
+Names and bytes come from elsewhere and are not trusted yet, so all that is fetched is written
+through a Landing; only MLflow's own client writes its files itself. It also says how far a long
+download is.
 """
 
 from __future__ import annotations

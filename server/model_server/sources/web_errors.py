@@ -1,7 +1,7 @@
 """What an exception of `requests` or urllib3 means for a user.
 
-`web` uses it. Their own texts are not shown: they name the address with its query, which may hold
-a signature.
+`web` and `mlflow` use it. The exceptions' own texts are not shown: they name the address with its
+query, which may hold a signature.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ def explained(error: Exception, url: str) -> SettingsError | SourceUnreachable:
         f"{url} cannot be fetched ({_reason(chain)}): check the address and that the server is up;"
         " a pod tries this again."
     )
+
+
+def reason(error: Exception) -> str:
+    """Return in a few words why an answer did not come, or broke off."""
+    return _reason(list(_chain(error)))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
