@@ -76,6 +76,10 @@ test-fidelity: $(READY) ## Hold every engine and decoding to the reference, with
 test-fuzz: $(READY) ## Send a million generated requests to a server (REQUESTS=1000000, 20 minutes)
 	@$(BIN)/python -m tests.server.fuzz --requests $(or $(REQUESTS),1000000)
 
+.PHONY: test-overload
+test-overload: $(READY) ## Ask a server three times as much as it can answer (2 minutes)
+	@$(BIN)/python -m tests.server.overload
+
 .PHONY: test-router
 test-router: $(READY) ## Divide 200,000 requests by the router, and change its route under load (2 minutes)
 	@$(BIN)/python -m tests.router
