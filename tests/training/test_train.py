@@ -8,7 +8,7 @@ import torch
 from model_training.config import TrainConfig
 from model_training.data import Images, Split, load, scan, split
 from model_training.manifest import InputSpec
-from model_training.train import Epoch, one_cycle, train
+from model_training.train import Epoch, mixed_precision, one_cycle, train
 
 TINY = TrainConfig(size=16, channels=(3, 4, 8), epochs=3, threads=1)
 CLASSES = ("cat", "dog")
@@ -85,10 +85,24 @@ def test_a_run_ends_early_when_patience_is_at_an_end(images: dict[Split, Images]
 
 
 def test_mixed_precision_trains_and_keeps_float32_weights(images: dict[Split, Images]):
-    exact, _ = run(TINY, images)
+    exact, _ = run(TINY.model_copy(update={"precision": "float32"}), images)
     mixed, _ = run(TINY.model_copy(update={"precision": "bfloat16"}), images)
     assert not same_weights(exact, mixed)
     assert {value.dtype for value in mixed.state.values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize(
+    ("able", "mixed"),
+    [({"avx512_bf16": True}, True), ({"bf16": True}, True), ({"avx2": True}, False)],
+)
+def test_precision_is_mixed_where_the_processor_has_bfloat16(
+    able: dict[str, bool], mixed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert mixed_precision(TINY.model_copy(update={"device": "cpu"})) is mixed
+    for precision in ("float32", "bfloat16"):
+        asked = TINY.model_copy(update={"device": "cpu", "precision": precision})
+        assert mixed_precision(asked) is (precision == "bfloat16")
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing():

@@ -177,7 +177,9 @@ def _train_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cutout", type=float, help="blank a square of this share of a side (0)")
     parser.add_argument("--seed", type=int, help="decides weights, order and augmentation (0)")
     parser.add_argument("--device", help="auto, cpu or cuda (auto)")
-    parser.add_argument("--precision", help="auto, float32 or bfloat16 (auto: that on a GPU)")
+    parser.add_argument(
+        "--precision", help="auto, float32 or bfloat16 (auto: that where the hardware has it)"
+    )
     parser.add_argument("--threads", type=int, help="processor threads (as many as there are)")
     parser.add_argument("--validation-percent", type=int, help="chooses the best epoch (10)")
     parser.add_argument("--test-percent", type=int, help="kept for the figures at the end (10)")

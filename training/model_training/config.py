@@ -71,7 +71,8 @@ class TrainConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU where there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """bfloat16 is mixed precision, the weights stay float32; auto: on a GPU only."""
+    """bfloat16 is mixed precision, the weights stay float32; auto: on a GPU, and on a processor
+    that computes with bfloat16 by itself."""
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         default_factory=lambda: len(os.sched_getaffinity(0))
     )

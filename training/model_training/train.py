@@ -26,6 +26,8 @@ WARM_UP: Final = 0.3
 FIRST, LAST = 1 / 25, 1e-4
 """The learning rate at the first and at the last step, as shares of its peak."""
 MOMENTUM: Final = 0.9
+BFLOAT16: Final = ("avx512_bf16", "amx_bf16", "bf16")
+"""What torch calls a processor's own bfloat16."""
 EARLY_STEPS: Final = 10
 """The average of the weights forgets faster in its first steps, when it is of few."""
 
@@ -173,8 +175,14 @@ def chosen_device(config: TrainConfig) -> torch.device:
 def mixed_precision(config: TrainConfig) -> bool:
     """Whether the network computes in bfloat16."""
     if config.precision == "auto":
-        return chosen_device(config).type == "cuda"
+        return chosen_device(config).type == "cuda" or _processor_has_bfloat16()
     return config.precision == "bfloat16"
+
+
+def _processor_has_bfloat16() -> bool:
+    """Whether it computes with bfloat16 by itself: without that it is slower than float32."""
+    able: Mapping[str, object] = torch.cpu.get_capabilities()
+    return any(able.get(name) for name in BFLOAT16)
 
 
 def _network(config: TrainConfig, classes: tuple[str, ...], device: torch.device) -> SimpleCNN:
