@@ -17,8 +17,7 @@ import torch
 
 from model_training.config import TrainConfig
 from model_training.data import Images
-from model_training.loader import Batch, ahead, batches
-from model_training.manifest import InputSpec
+from model_training.loader import Batch, ahead, batches, inputs
 from model_training.recipes import RECIPES
 from model_training.train import training_pass
 
@@ -46,11 +45,11 @@ def compare(recipe: str, threads: int, steps: int, turns: int) -> float:
     config = TrainConfig.of(recipe=recipe, threads=threads)
     torch.set_num_threads(threads)
     count = steps * config.batch_size
-    data, spec = images(config, count), InputSpec(height=config.size, width=config.size)
-    ready = list(batches(config, data, spec, 0))
+    data = images(config, count)
+    ready = list(inputs(config, batches(config, data, 0)))
     sources: dict[str, Callable[[], Iterator[Batch]]] = {
         "ready tensors": lambda: iter(ready),
-        "training": lambda: ahead(batches(config, data, spec, 1)),
+        "training": lambda: inputs(config, ahead(batches(config, data, 1))),
     }
     for source in sources.values():  # the first steps choose algorithms and allocate
         training_pass(config, CLASSES, islice(source(), 3))

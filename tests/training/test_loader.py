@@ -8,11 +8,11 @@ import torch
 
 from model_training.config import TrainConfig
 from model_training.data import Images
-from model_training.loader import Batch, ahead, batches
+from model_training.loader import Batch, ahead, batches, inputs
 from model_training.manifest import InputSpec
+from model_training.pictures import normalize
 
 CONFIG = TrainConfig(size=8, channels=(3, 4), batch_size=4, shift=0.25)
-SPEC = InputSpec(height=8, width=8)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def same(one: list[Batch], other: list[Batch]) -> bool:
 
 def test_an_epoch_has_every_image_once_in_an_order_of_its_own(images: Images):
     orders = [
-        torch.cat([labels for _, labels in batches(CONFIG, images, SPEC, epoch)]).tolist()
+        torch.cat([labels for _, labels in batches(CONFIG, images, epoch)]).tolist()
         for epoch in (1, 2)
     ]
     assert all(sorted(order) == list(range(10)) for order in orders)
@@ -36,16 +36,27 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own(images: Images):
 
 
 def test_what_an_epoch_sees_follows_from_seed_and_number_alone(images: Images):
-    first = list(batches(CONFIG, images, SPEC, 7))
+    first = list(batches(CONFIG, images, 7))
     torch.rand(3)
-    assert same(first, list(batches(CONFIG, images, SPEC, 7)))
+    assert same(first, list(batches(CONFIG, images, 7)))
     other = CONFIG.model_copy(update={"seed": 1})
-    assert not same(first, list(batches(other, images, SPEC, 7)))
+    assert not same(first, list(batches(other, images, 7)))
+
+
+def test_inputs_are_the_same_batches_normalised_as_for_evaluation(images: Images):
+    made = list(batches(CONFIG, images, 1))
+    spec = InputSpec(height=8, width=8)
+    for (pixels, labels), (ready, same_labels) in zip(
+        made, inputs(CONFIG, iter(made)), strict=True
+    ):
+        assert torch.equal(ready, normalize(pixels, spec))
+        assert ready.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(labels, same_labels)
 
 
 def test_batches_made_ahead_are_the_same_in_the_same_order(images: Images):
-    plain = list(batches(CONFIG, images, SPEC, 1))
-    assert same(plain, list(ahead(batches(CONFIG, images, SPEC, 1))))
+    plain = list(batches(CONFIG, images, 1))
+    assert same(plain, list(ahead(batches(CONFIG, images, 1))))
 
 
 def test_what_breaks_while_batches_are_made_is_raised_in_the_loop():
@@ -61,6 +72,6 @@ def test_what_breaks_while_batches_are_made_is_raised_in_the_loop():
 
 def test_leaving_the_loop_ends_the_thread(images: Images):
     many = CONFIG.model_copy(update={"batch_size": 2})
-    for _ in ahead(batches(many, images, SPEC, 1)):
+    for _ in ahead(batches(many, images, 1)):
         break
     assert "batches" not in {thread.name for thread in threading.enumerate()}

@@ -1,7 +1,7 @@
 """Batches for the training loop, made ready in a thread while the network works on the one before.
 
-All images are in memory already (`data.load`), so a batch is a gather, the augmentation and the
-normalisation. What an epoch sees follows from the seed and the epoch's number alone: a run that
+All images are in memory already (`data.load`), so a batch is a gather and the augmentation. What an
+epoch sees follows from the seed and the epoch's number alone: a run that
 goes on after a kill needs no state of any random generator.
 """
 
@@ -26,17 +26,27 @@ _EPOCHS_APART = 1_000_003
 """A prime: no two epochs of near seeds draw the same."""
 
 Batch = tuple[Tensor, Tensor]
-"""Images N x 3 x H x W float32, normalised, channels last; labels N int64."""
+"""Images N x 3 x H x W, uint8 until they are the network's input; labels N int64."""
 
 
-def batches(config: TrainConfig, images: Images, spec: InputSpec, epoch: int) -> Iterator[Batch]:
+def batches(config: TrainConfig, images: Images, epoch: int) -> Iterator[Batch]:
     """The batches of one epoch, in an order and with augmentation of its own."""
     generator = torch.Generator().manual_seed((config.seed * _EPOCHS_APART + epoch) % 2**63)
     augment = augmentation(config, generator)
     order = torch.randperm(len(images), generator=generator)
-    for pixels, labels in images.batches(config.batch_size, order=order):
-        ready = normalize(augment(pixels), spec)
-        yield ready.contiguous(memory_format=torch.channels_last), labels
+    # NumPy takes one thread, and torch would take the network's away.
+    pixels, labels = images.pixels.numpy(), images.labels.numpy()
+    for chosen in torch.split(order, config.batch_size):
+        index = chosen.numpy()
+        yield augment(torch.from_numpy(pixels[index])), torch.from_numpy(labels[index])
+
+
+def inputs(config: TrainConfig, seen: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches as the network takes them: float32, normalised, channels last."""
+    spec = InputSpec(height=config.size, width=config.size)
+    for pixels, labels in seen:
+        images = normalize(pixels, spec)
+        yield images.contiguous(memory_format=torch.channels_last), labels
 
 
 def ahead(made: Iterator[Batch]) -> Iterator[Batch]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from model_training.config import TrainConfig
 from model_training.data import Images
 from model_training.evaluate import Evaluation, evaluate
-from model_training.loader import Batch, ahead, batches
+from model_training.loader import Batch, ahead, batches, inputs
 from model_training.manifest import InputSpec
 from model_training.model import SimpleCNN
 
@@ -91,7 +91,7 @@ def train(
             break
         passed = (number - 1) * steps
         rates = (one_cycle(passed + step, config.epochs * steps) for step in range(steps))
-        seen = ahead(batches(config, training, spec, number))
+        seen = inputs(config, ahead(batches(config, training, number)))
         loss, accuracy = _pass(config, model, averaged, optimizer, zip(rates, seen, strict=True))
         judged = evaluate(averaged, validation, spec)
         epoch = Epoch(
