@@ -135,6 +135,15 @@ def wanted(
     }
 
 
+def sized(observed: Observed, wanted: Body | None) -> str | None:
+    """The Deployment whose size is the autoscaler's: what it scales, and by `wanted` goes on to
+    scale. With a router that may be the next stable revision while requests are still on their way.
+    """
+    live = _live(observed)
+    targets = [body["spec"]["scaleTargetRef"]["name"] for body in (live, wanted) if body]
+    return targets[0] if len(targets) == 2 and targets[0] == targets[1] else None
+
+
 def is_left_over(observed: Observed) -> bool:
     """Whether there is an autoscaler although it is switched off."""
     return _live(observed) is not None and not is_on(observed)

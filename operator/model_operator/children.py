@@ -85,6 +85,8 @@ class Children:
         creates has one pod.
         """
         applied = {body["metadata"]["name"] for body in applies if body["kind"] == "Deployment"}
+        autoscaler = next((body for body, _ in self._autoscaler()), None)
+        autoscaled = autoscaling.sized(self.observed, autoscaler)
         for revision, replicas in self._wanted_replicas().items():
             deployment = self.observed.deployments.get(revision)
             if deployment is None and revision not in self.records:
@@ -94,6 +96,8 @@ class Children:
                 continue
             name = naming.revision_child(self.observed.resource.name, revision)
             if not self._may_write({"kind": "Deployment", "metadata": {"name": name}}):
+                continue
+            if name == autoscaled and current and replicas:
                 continue
             metadata = deployment["metadata"] if deployment else {}
             version = None if name in applied else metadata.get("resourceVersion")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given, settings
@@ -201,6 +202,22 @@ def test_a_promotion_takes_the_autoscaler_along_and_the_number_of_pods_stays():
     world.settle()
     assert limits(world) == ("2", 2, 6)
     assert world.replicas_by_version() == {"1": 0, "2": 6}
+
+
+@pytest.mark.parametrize("provider", ["Service", "Router"])
+@pytest.mark.parametrize("count", range(8))
+def test_an_autoscaler_that_wants_more_in_the_middle_of_a_switch_gets_them(
+    provider: str, count: int
+):
+    """`World` checks that nobody else sizes what it does."""
+    resource = autoscaled(make_model_deployment().spec(traffic={"provider": provider}))
+    world = live(resource, 4)
+    world.edit(resource.version(2))
+    passes(world, count)
+    scaled = limits(world)[0]
+    world.load(5)
+    world.settle()
+    assert world.replicas_by_version() == {"1": 0, "2": 5 if scaled == "2" else ANY}
 
 
 def test_an_aborted_canary_leaves_stable_with_all_its_pods():

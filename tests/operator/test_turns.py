@@ -115,9 +115,10 @@ def test_never_more_begin_than_may_and_somebody_waits_only_while_the_limit_is_re
         begins = wants and may
         turns.tell(key, rolling=begins, waits=wants and not may)
         rolling = rolling | {key} if begins else rolling - {key}
-        waiting.pop(key, None)
         if wants and not may:
-            waiting.setdefault(key)
+            waiting.setdefault(key)  # who waits on keeps the place
+        else:
+            waiting.pop(key, None)
         assert len(rolling) <= LIMIT
         assert len(turns) == len(rolling)
         assert may == (key in before or len(before) < LIMIT)
