@@ -327,6 +327,19 @@ def test_credentials_are_sent_as_the_client_sends_them(
 
 
 @only_rest
+def test_a_file_of_credentials_is_the_clients_to_read(
+    fetching: Fetching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    monkeypatch.setattr(mlflow_library, "download", lambda *given: asked.append(given) or given[3])
+    (tmp_path / ".mlflow").mkdir()
+    (tmp_path / ".mlflow" / "credentials").write_text("[mlflow]")
+    fetching.set(HOME=tmp_path)
+    fetching("models:/cats-dogs/1")
+    assert len(asked) == 1
+
+
+@only_rest
 def test_redirects_are_not_followed_where_the_operator_forbids_it(fetching: Fetching):
     with mlflow_of(files=[]) as server, serving() as elsewhere:
         server.routes[VERSION] = redirect(f"{elsewhere.url}{VERSION}")

@@ -93,8 +93,11 @@ def _registry() -> str:
 
 
 def _needs_the_client() -> bool:
-    file = Path.home() / ".mlflow" / "credentials"
-    return any(os.environ.get(name) for name in _CLIENTS_OWN) or file.exists()
+    try:
+        has_file = Path("~/.mlflow/credentials").expanduser().exists()
+    except (RuntimeError, OSError):  # a user without a home, or one that is closed to us
+        has_file = False
+    return has_file or any(os.environ.get(name) for name in _CLIENTS_OWN)
 
 
 class _Server:
