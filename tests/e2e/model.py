@@ -129,6 +129,18 @@ class Model:
         ]
         return items
 
+    def serving_pods(self) -> frozenset[str]:
+        """The pods of the stable revision that stay, by uid.
+
+        Beside them are those of the revision before: kept for a while, then ended.
+        """
+        revision = str(self.body()["status"]["stable"]["revision"])
+        return frozenset(
+            str(pod["metadata"]["uid"])
+            for pod in self.pods(revision=revision)
+            if "deletionTimestamp" not in pod["metadata"]
+        )
+
     def load(self, *, requests: int, rate: float) -> LoadJob:
         """Load through the Service, already under way."""
         job = LoadJob(self.kube, self.namespace)

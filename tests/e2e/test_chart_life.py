@@ -32,15 +32,16 @@ def test_no_request_is_lost_from_the_upgrade_of_the_chart_to_its_removal(
         helm("rollback", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--wait", "--timeout", "5m")
         model.apply(model.registry.versions[0])
         model.wait_ready()
-        serving = {pod["metadata"]["uid"] for pod in model.pods()}
+        serving = model.serving_pods()
+        assert serving
         helm("uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--wait")
         wait_until(lambda: not _operators(model), "no operator runs any more", 60)
         assert model.body()["status"]["phase"] == "Healthy", "the resource and its kind are kept"
-        assert serving <= {pod["metadata"]["uid"] for pod in model.pods()}
+        assert model.serving_pods() == serving
     finally:
         install_operator(model.kube, model.stage.tracking_uri)
     model.wait_ready()
-    assert serving <= {pod["metadata"]["uid"] for pod in model.pods()}, "nothing was rolled"
+    assert model.serving_pods() == serving, "nothing was rolled"
     report = load.stop(60)
     assert report["requests"] > 100
     assert report["failed"] == 0, report
