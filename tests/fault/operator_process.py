@@ -8,8 +8,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from tests.deadlines import within
 
@@ -39,11 +40,37 @@ async def start_process(
         )
 
 
+class Process(Protocol):
+    """As `asyncio.subprocess` gives one."""
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Raises ProcessLookupError when it is dead and known to be."""
+
+    async def wait(self) -> int:
+        """Returns its exit status when it is dead."""
+
+
+Launch = Callable[[Mapping[str, str], Path], Awaitable[Process]]
+"""Starts a process with this environment, in a session of its own; its log is appended to."""
+
+
+def interpreter(module: str) -> Launch:
+    """`python -m` of a module, as a user starts it."""
+
+    async def launch(environment: Mapping[str, str], log: Path) -> Process:
+        return await start_process([sys.executable, "-m", module], environment, log)
+
+    return launch
+
+
 class OperatorProcess:
-    """`python -m model_operator.main`; with a mutation, by way of `tests.fault.mutant`.
+    """The operator's process, in one life after the other.
 
     It is the only one, and has no Lease, unless `settings` (the environment) says otherwise.
-    `module` is started instead of the operator's own.
     """
 
     def __init__(
@@ -51,9 +78,8 @@ class OperatorProcess:
         kubeconfig: Path,
         tracking_uri: str,
         log: Path,
-        mutation: str | None = None,
+        launch: Launch,
         settings: Mapping[str, str] | None = None,
-        module: str = "model_operator.main",
     ) -> None:
         self._environment = clean_environment() | {
             "KUBECONFIG": str(kubeconfig),
@@ -65,10 +91,9 @@ class OperatorProcess:
             "MLFLOW_TRACKING_URI": tracking_uri,
             **(settings or {}),
         }
-        self._command = [sys.executable, "-m"]
-        self._command += ["tests.fault.mutant", mutation] if mutation else [module]
+        self._launch = launch
         self._log = log
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._ended_by_us = True
 
     @property
@@ -83,7 +108,7 @@ class OperatorProcess:
 
     async def start(self) -> None:
         """Starts a process; its log is appended to."""
-        self._process = await start_process(self._command, self._environment, self._log)
+        self._process = await self._launch(self._environment, self._log)
         self._ended_by_us = False
 
     def signal(self, number: signal.Signals) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from model_operator import actions, api, naming
 from tests.fault import role
 from tests.fault.admin import Admin
+from tests.fault.forked import ForkServer
 from tests.fault.invariants import Invariants
 from tests.fault.operator_process import OperatorProcess
 from tests.fault.pod_answers import PodAnswers, Says
@@ -70,7 +71,7 @@ class Stage:
             kubeconfig = self.folder / f"{namespace}.kubeconfig"
             proxy.write_kubeconfig(kubeconfig)
             log = self.folder / f"{namespace}.log"
-            operator = OperatorProcess(kubeconfig, self.tracking_uri, log, mutation)
+            operator = OperatorProcess(kubeconfig, self.tracking_uri, log, ForkServer(mutation))
             proxy.kill = operator.kill
             scene = Scene(self, namespace, proxy, operator, invariants)
             try:

@@ -26,7 +26,7 @@ from tests.fault import role
 from tests.fault.admin import Admin
 from tests.fault.house import install
 from tests.fault.mlflow_server import mlflow_server
-from tests.fault.operator_process import OperatorProcess
+from tests.fault.operator_process import OperatorProcess, interpreter
 from tests.leader.audit import POLICY, AuditLog
 
 NAMESPACE = "leader"
@@ -214,7 +214,7 @@ def _operator(
         "CV_FACTORY_POD_NAME": pod,
     }
     log = kubeconfig.parent / f"{pod}.log"
-    process = OperatorProcess(kubeconfig, tracking_uri, log, settings=settings, module=module)
+    process = OperatorProcess(kubeconfig, tracking_uri, log, interpreter(module), settings)
     return Operator(pod, process, port)
 
 
