@@ -37,7 +37,7 @@ fault: $(READY) ## Kill the operator at a sample of its writes, and lose and bre
 	@$(BIN)/python -m dev.test fault
 
 .PHONY: test-faults
-test-faults: $(READY) ## The same at every write and for whole minutes (45 minutes)
+test-faults: $(READY) ## The same at every write and for whole minutes (40 minutes)
 	@$(BIN)/python -m tests.fault
 
 .PHONY: test-leader
