@@ -44,6 +44,14 @@ def is_terminating(pod: Body) -> bool:
     return "deletionTimestamp" in pod["metadata"]
 
 
+def has_ended(pod: Body) -> bool:
+    """Whether a pod's containers will never run again: it was evicted, or no node would have it.
+
+    Nobody deletes such a pod for long, not even a ReplicaSet of no pods.
+    """
+    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+
+
 def runs_unready(pod: Body) -> bool:
     """Whether a pod's containers all run and it is not ready: only its probes can say why."""
     status = pod.get("status", {})

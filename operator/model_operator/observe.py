@@ -180,7 +180,12 @@ def assemble(
     router_answers: Mapping[str, RouterAnswer] | None = None,
     served: Mapping[str, str | None] | None = None,
 ) -> Observed:
-    """Sorts what was read into one observation. Pure."""
+    """Sorts what was read into one observation. Pure.
+
+    Servers and routers that have ended are left out: they hold nothing, and may lie about for long.
+    """
+    pods = tuple(pods)
+    living = [pod for pod in pods if not diagnosis.has_ended(pod)]
     kinds: dict[str, list[Body]] = defaultdict(list)
     taken = []
     for body in children:
@@ -207,14 +212,14 @@ def assemble(
         resolver_pods=tuple(pod for pod in pods if resolver.is_resolver(resource.name, pod)),
         records={record.revision: record for record in records},
         deployments=deployments,
-        pods=_by_revision(pods),
+        pods=_by_revision(living),
         service=next((body for body in beside if _is_endpoint(body, resource.name)), None),
         revision_services=services,
         http_route=next(iter(kinds["HTTPRoute"]), None),
         gateway_api=(served or {}).get("HTTPRoute"),
         budget_api=(served or {}).get(budgets.KIND),
         autoscaling_api=(served or {}).get(autoscaling.KIND),
-        router_pods=tuple(pod for pod in pods if providers.is_router(resource, pod)),
+        router_pods=tuple(pod for pod in living if providers.is_router(resource, pod)),
         router_answers=router_answers or {},
         others={
             (body["kind"], body["metadata"]["name"]): body

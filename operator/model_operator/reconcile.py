@@ -64,6 +64,7 @@ class Reconciler:
         if self.recording:
             observed = replace(observed, recorded=self.recording.results(key))
         told = last_status(observed)
+        failed = True
         try:
             while True:
                 try:
@@ -72,11 +73,11 @@ class Reconciler:
                     # What was refused is left out of the next plan, so this ends.
                     observed = observed.refused(error.refusal)
                 else:
-                    told = plan.status or told
+                    told, failed = plan.status or told, False
                     return plan
         finally:
             rolling, waits = standing.rolls_out(told), standing.waits_for_its_turn(told)
-            self.turns.tell(key, rolling=rolling, waits=waits)
+            self.turns.tell(key, rolling=rolling, waits=waits, failed=failed)
             (self.stalled.add if standing.is_stalled(told) else self.stalled.discard)(key)
 
     async def _decide_and_apply(self, observed: Observed) -> Plan:

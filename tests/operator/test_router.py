@@ -281,6 +281,19 @@ def test_another_release_of_the_operator_rolls_no_router(monkeypatch: pytest.Mon
     assert new["spec"]["containers"][0]["image"] == "example/router:2"
 
 
+@pytest.mark.parametrize("settings", [{"resources": {"requests": {"cpu": "2"}}}, {"replicas": 3}])
+def test_a_router_keeps_its_image_until_one_is_named(settings: Body):
+    observed = used(Route(A))
+    later = replace(observed.defaults, router_image="example/router:2")
+    changed = replace(observed, defaults=later, resource=resource(**settings))
+    (before,), (after,) = (
+        template(seen)["spec"]["containers"][:1] for seen in (observed, changed)
+    )
+    assert after["image"] == before["image"]
+    named = replace(changed, resource=resource(**settings, image="example/router:3"))
+    assert template(named)["spec"]["containers"][0]["image"] == "example/router:3"
+
+
 def test_a_lost_record_is_taken_from_the_deployment_that_is_there():
     observed = used(Route(A))
     others = {k: v for k, v in observed.others.items() if k[0] != "ConfigMap"}
@@ -305,6 +318,7 @@ def test_without_its_config_map_the_route_is_what_the_agents_agree_on():
     [
         ({"image": "example/router:9"}, True),
         ({"resources": {"requests": {"cpu": "2"}}}, True),
+        ({"replicas": 3}, False),
         ({"sticky": {"header": "X-User"}}, False),
         ({"forceHeader": "X-Version"}, False),
     ],

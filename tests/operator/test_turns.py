@@ -141,6 +141,36 @@ def test_before_everything_is_known_only_what_was_under_way_goes_on():
     assert turns.take("new")
 
 
+def test_who_failed_is_not_woken_before_its_pause_is_over_and_the_others_are():
+    woken: list[str] = []
+    turns = Turns[str](1, woken.append)
+    turns.know("old")
+    turns.know_all()
+    for key in ("first", "second"):
+        turns.tell(key, rolling=False, waits=True)
+    turns.tell("old", rolling=False, waits=False)
+    assert woken == ["first"]
+    for key in ("first", "second"):
+        assert turns.take(key)
+        turns.tell(key, rolling=False, waits=True, failed=True)
+    assert woken == ["first", "second"], "and nobody again, or they would take turns without end"
+    turns.take("first")
+    turns.tell("first", rolling=True, waits=False)
+    turns.tell("second", rolling=False, waits=True)
+    turns.tell("first", rolling=False, waits=False)
+    assert woken == ["first", "second", "second"]
+
+
+def test_a_pass_over_what_is_settled_wakes_nobody():
+    woken: list[str] = []
+    turns = Turns[str](1, woken.append)
+    turns.know_all()
+    turns.tell("waits", rolling=False, waits=True)
+    assert woken == ["waits"]
+    turns.tell("settled", rolling=False, waits=False)
+    assert woken == ["waits"]
+
+
 def test_without_a_limit_nobody_waits():
     turns = Turns[int](0, lambda _: None)
     assert all(turns.take(key) for key in range(1000))

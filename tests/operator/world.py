@@ -59,6 +59,16 @@ class World(WorldServer):
             scaled["spec"]["replicas"] = size
             scaled["metadata"]["resourceVersion"] = str(self._serial)
 
+    def evict(self, version: str) -> None:
+        """A node takes a pod of the version down; what is left of it stays."""
+        name, pod = next(
+            (name, pod)
+            for name, pod in self.pods.items()
+            if self.version_of(pod["metadata"]["labels"][naming.REVISION_LABEL]) == version
+        )
+        del self.pods[name]
+        self.ended.append({**pod, "status": {"phase": "Failed", "reason": "Evicted"}})
+
     def lose_status(self) -> None:
         self.resource.pop("status", None)
 

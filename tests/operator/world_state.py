@@ -50,6 +50,8 @@ class WorldState:
         self.router = WorldRouter(self.resource["metadata"]["name"])
         self.resolver = WorldResolver()
         self.pods: dict[str, dict[str, Any]] = {}
+        self.ended: list[dict[str, Any]] = []
+        """Pods that were evicted: no controller counts them, and nobody deletes them."""
         self.foreign: list[dict[str, Any]] = []
         self.resolution_error: ResolutionError | None = None
         self.registered_digest: str | None = None
@@ -93,7 +95,12 @@ class WorldState:
                 ]
             ),
             pods=copied(
-                [*self.pods.values(), *self.router.pods.values(), *self.resolver.pods.values()]
+                [
+                    *self.pods.values(),
+                    *self.ended,
+                    *self.router.pods.values(),
+                    *self.resolver.pods.values(),
+                ]
             ),
             router_answers=self.router.answers(),
             served={"PodDisruptionBudget": "v1", autoscaling.KIND: "v2"},

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable
+from itertools import islice
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -32,6 +33,8 @@ class Turns(Generic[Key]):
         """And since when that is known here."""
         self._waiting: dict[Key, None] = {}
         """The one that came first is the next."""
+        self._failed: set[Key] = set()
+        """Whose last pass failed: it comes back by itself, when its pause is over."""
         self._known = False
 
     def __len__(self) -> int:
@@ -66,20 +69,23 @@ class Turns(Generic[Key]):
             return True
         return False
 
-    def tell(self, key: Key, *, rolling: bool, waits: bool) -> None:
-        """How the pass has left the resource; `waits`: it would begin if it may."""
+    def tell(self, key: Key, *, rolling: bool, waits: bool, failed: bool = False) -> None:
+        """How the pass has left the resource; `waits`: it would begin if it may. Where the pass has
+        `failed`, the resource is not woken for its turn: that would end its pause.
+        """
+        (self._failed.add if failed else self._failed.discard)(key)
         if waits:
             self._waiting.setdefault(key)
         else:
             self._waiting.pop(key, None)
         if rolling:
             self._rolling.setdefault(key, self._clock())
-        else:
-            self._rolling.pop(key, None)
+        elif self._rolling.pop(key, None) is not None or waits:
             self._next()
 
     def _next(self) -> None:
         """Wakes as many as may begin now; they keep their place until a pass has told of them."""
         free = self.limit - len(self._rolling) if self._known else 0
-        for key in list(self._waiting)[: max(0, free)]:
+        woken = (key for key in self._waiting if key not in self._failed)
+        for key in list(islice(woken, max(0, free))):
             self._notify(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -17,9 +18,10 @@ async def serving(
     health: Health,
     registry: CollectorRegistry,
     port: int,
-    host: str = "0.0.0.0",  # noqa: S104
+    host: str = "",
 ) -> AsyncIterator[int]:
-    """Serves until the context ends, and gives the port.
+    """Serves until the context ends, and gives the port. Without a host on every address of the
+    machine, of IPv6 as well where there is any.
 
     Raises:
         SettingsError: the port cannot be listened on.
@@ -29,7 +31,7 @@ async def serving(
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.SockSite(runner, _listening(host, port)).start()
         except OSError as error:
             raise SettingsError(
                 f"CV_FACTORY_HEALTH_PORT: port {port} cannot be listened on: {error.strerror}"
@@ -37,6 +39,12 @@ async def serving(
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    if host or not socket.has_dualstack_ipv6():
+        return socket.create_server((host, port))
+    return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
 
 
 def application(health: Health, registry: CollectorRegistry) -> web.Application:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model_operator import api, canonical, naming, resources
@@ -70,7 +70,9 @@ def record(observed: Observed) -> RouterRecord | None:
     settings = _settings(observed)
     if settings is None or _asked(settings) == frozen.asked:
         return frozen
-    return _new_record(observed) or frozen
+    if _pods(_asked(settings)) == _pods(frozen.asked):
+        return replace(frozen, asked=_asked(settings), replicas=settings.replicas or REPLICAS)
+    return _new_record(observed, frozen) or frozen
 
 
 def _settings(observed: Observed) -> api.RouterSettings | None:
@@ -100,13 +102,27 @@ def _frozen(observed: Observed) -> RouterRecord | None:
     return RouterRecord(_asked(settings), spec.get("replicas", REPLICAS), spec["template"])
 
 
-def _new_record(observed: Observed) -> RouterRecord | None:
+def _pods(asked: Mapping[str, Any]) -> Body:
+    """What of it a single pod is made from."""
+    return {name: value for name, value in asked.items() if name != "replicas"}
+
+
+def _new_record(observed: Observed, before: RouterRecord | None = None) -> RouterRecord | None:
+    """Of the image that is named, else the one that was made `before`, else the operator's."""
     settings = _settings(observed) or api.RouterSettings()
-    image = settings.image or observed.defaults.router_image
+    image = settings.image or _image_of(before) or observed.defaults.router_image
     if not image:
         return None
     template = _template(observed.resource.name, image, settings)
     return RouterRecord(_asked(settings), settings.replicas or REPLICAS, template)
+
+
+def _image_of(record: RouterRecord | None) -> str | None:
+    try:
+        image: str = record.template["spec"]["containers"][0]["image"] if record else ""
+    except (KeyError, IndexError, TypeError):
+        return None
+    return image or None
 
 
 def _template(name: str, image: str, settings: api.RouterSettings) -> Body:
