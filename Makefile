@@ -144,7 +144,7 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 .PHONY: generate
-generate: $(READY) ## Write the generated files (CRD, the chart's copy, dashboards, reference, golden tensors)
+generate: $(READY) ## Write the generated files (CRD, chart's copy, dashboards, ArgoCD, reference, golden tensors, picture)
 	@$(BIN)/python -m dev.generate
 	@$(BIN)/python -m tests.contract.golden
 	@$(BIN)/python -m tests.recording

@@ -16,8 +16,8 @@ INTRODUCTION = """\
 # Commands
 
 `kubectl md` is explained in [kubectl-md.md](../kubectl-md.md), `model-train` in
-[training.md](../training.md), `model-serve` in [server.md](../server.md). `model-operator` and
-`model-router` take nothing but their [settings](settings.md).
+[training.md](../training.md), `model-serve` in [server.md](../server.md). `model-operator` (but for
+`--version`) and `model-router` take nothing but their [settings](settings.md).
 """
 
 

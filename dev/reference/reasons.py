@@ -12,9 +12,10 @@ What to do about each stands in [the operator](../operator.md#reasons). A reason
 name: alerts, health scripts and people match on it.
 
 Events have the same reasons. One is told when a condition moves: `Warning` when `Stalled` becomes
-True or `ModelResolved` False, `Normal` when a rollout begins or goes on (`Progressing`), when it is
-over (`Ready`), and when the model is resolved to something else. A pass that changes nothing tells
-nothing.
+True, and when `ModelResolved` changes to any reason but `Resolved` or `Resolving` (to
+`RegistryUnreachable` too, although it may stay True); `Normal` when a rollout begins or goes on
+(`Progressing`), when it is over (`Ready`), and when the model is resolved to something else. A pass
+that changes nothing tells nothing.
 """
 
 

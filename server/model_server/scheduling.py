@@ -42,10 +42,13 @@ def shorten_slice() -> bool:
 def yield_to_all() -> bool:
     """Have this thread run only where no other wants to; for good, it has no way back.
 
-    Returns whether the system knows that. Within its pod's share of the CPU it still goes on,
-    however busy the machine is.
+    Returns whether the system knows that and allows it. Within its pod's share of the CPU it still
+    goes on, however busy the machine is.
     """
     if sys.platform != "linux":
         return False
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:  # another kernel than Linux's own behind it, such as gVisor's; or a filter
+        return False
     return True

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from model_server import scheduling
 from model_server.admission import Admission
@@ -104,15 +104,20 @@ class _Lane:
         def start() -> T:
             return held[0]()
 
-        def over(future: Future[T]) -> None:
+        def over(_: Future[T]) -> None:
             held.clear()
-            self._done(future)
+            self._done()
             when_over()
 
-        future = self.executor.submit(start)
+        try:
+            future = self.executor.submit(start)
+        except BaseException:
+            self._done()
+            when_over()
+            raise
         future.add_done_callback(over)
         return future
 
-    def _done(self, _: Future[Any]) -> None:
+    def _done(self) -> None:
         with self._lock:
             self._admission.leave(time.monotonic())

@@ -286,9 +286,7 @@ def test_a_router_keeps_its_image_until_one_is_named(settings: Body):
     observed = used(Route(A))
     later = replace(observed.defaults, router_image="example/router:2")
     changed = replace(observed, defaults=later, resource=resource(**settings))
-    (before,), (after,) = (
-        template(seen)["spec"]["containers"][:1] for seen in (observed, changed)
-    )
+    (before,), (after,) = (template(seen)["spec"]["containers"][:1] for seen in (observed, changed))
     assert after["image"] == before["image"]
     named = replace(changed, resource=resource(**settings, image="example/router:3"))
     assert template(named)["spec"]["containers"][0]["image"] == "example/router:3"

@@ -69,3 +69,28 @@ async def test_a_copy_is_predicted_where_nobody_else_wants_the_processor_and_a_c
         assert await workers.run(policy) == os.SCHED_OTHER
     finally:
         workers.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
+async def test_where_the_system_refuses_that_a_copy_is_predicted_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def refuse(*_: object) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(scheduling.os, "sched_setscheduler", refuse)
+    workers = Workers(queue_size=0, threads=1)
+    try:
+        assert await workers.run(lambda: "predicted", copied=True) == "predicted"
+    finally:
+        workers.close()
+
+
+async def test_what_cannot_be_handed_to_a_thread_leaves_its_place():
+    workers = Workers(queue_size=0, threads=1)
+    workers.close()
+    given_back: list[str] = []
+    with pytest.raises(RuntimeError):
+        workers.run(lambda: None, lambda: given_back.append("room"))
+    assert given_back == ["room"]
+    assert workers.pending == 0

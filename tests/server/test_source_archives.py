@@ -88,6 +88,15 @@ def bomb() -> bytes:
     return zipped("bomb", bytes(20 * LIMIT))
 
 
+def packed(method: int) -> bytes:
+    """A zip that announces few bytes, by a method that is unpacked before it is counted."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("a", bytes(20 * LIMIT))
+    real = struct.pack("<I", 20 * LIMIT)
+    return file.getvalue().replace(real, struct.pack("<I", 1))
+
+
 def lying_bomb() -> bytes:
     """A zip that announces one byte and unpacks to many."""
     content = bytearray(bomb())
@@ -139,8 +148,10 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("zip symlink", lambda: zipped("a", b"/etc/passwd", stat.S_IFLNK | 0o777), "is a link"),
     ("zip bomb", bomb, "has more than 1000000"),
     ("zip lying bomb", lying_bomb, "is broken"),
+    ("zip bzip2 bomb", lambda: packed(zipfile.ZIP_BZIP2), "otherwise than by deflate"),
+    ("zip lzma bomb", lambda: packed(zipfile.ZIP_LZMA), "otherwise than by deflate"),
     ("zip encrypted", encrypted, "is encrypted"),
-    ("zip compression", unknown_compression, "is broken"),
+    ("zip compression", unknown_compression, "otherwise than by deflate"),
     ("zip cut off", lambda: zipped("a", os.urandom(5000))[:3000], "is broken"),
     ("html", lambda: b"\n<!DOCTYPE html><title>Log in</title>", "is a web page and no archive"),
     ("text", lambda: b"404 not found", "is no archive by its first bytes"),

@@ -2,7 +2,7 @@
 
 `model-train prepare --synthetic N` calls it. Colours, place, size, tilt and background are drawn
 from the same distributions for both, so that pixels alone say little (logistic regression
-gets about 60% right): what differs is the shape of ears, eyes, nose and mouth.
+gets 54 to 57% right): what differs is the shape of ears, eyes, nose and mouth.
 """
 
 from __future__ import annotations

@@ -129,10 +129,11 @@ class Metric(ApiType):
     """One value of the new revision, and its limits: at least one of them."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field(
-        description="error-rate (share of requests answered with 5xx or too late, 0 to 1), "
-        "latency-p50-ms, -p90-ms, -p95-ms or -p99-ms (milliseconds), class-mismatch (share of "
-        "predictions in classes that the other revision does not know, 0 to 1), or with "
-        "prometheus any other name. class-mismatch is always judged; max is 0 unless it is named.",
+        description="error-rate (share of requests answered with 5xx, given up by the client or "
+        "too late, 0 to 1), latency-p50-ms, -p90-ms, -p95-ms or -p99-ms (milliseconds), "
+        "class-mismatch (share of predictions in classes that the other revision does not know, 0 "
+        "to 1), or with prometheus any other name. class-mismatch is always judged; max is 0 "
+        "unless it is named.",
     )
     max: float | None = Field(default=None, description="The largest value that passes.")
     min: float | None = Field(default=None, description="The smallest value that passes.")

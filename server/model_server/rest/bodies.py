@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -20,6 +21,7 @@ from model_server.errors import BodyTimeout, BodyTooLarge, Overloaded, Unsupport
 Headers: TypeAlias = Mapping[str, str]
 
 _SHOWN_LENGTH = 60
+_MOST_DIGITS = 18
 
 
 class Room:
@@ -152,4 +154,7 @@ def media_type(headers: Headers) -> tuple[str, dict[bytes, bytes]]:
 
 def _announced(headers: Headers) -> int:
     length = headers.get("content-length", "")
-    return int(length) if length.isascii() and length.isdigit() else 0
+    if not (length.isascii() and length.isdigit()):
+        return 0
+    digits = length.lstrip("0")
+    return int(digits or 0) if len(digits) <= _MOST_DIGITS else sys.maxsize

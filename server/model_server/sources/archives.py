@@ -21,6 +21,8 @@ from model_server.sources.landing import MAX_FILES, Landing, chunks_of, relative
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _MAX_READ_BYTES = 512 * 1024
 _GZIP, _ZIP, _USTAR = b"\x1f\x8b", b"PK\x03\x04", b"ustar"
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What zipfile unpacks piece by piece; all else it unpacks first and cuts to length afterwards."""
 _BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -98,6 +100,11 @@ def _unzip(file: BinaryIO, into: Landing) -> None:
             if info.flag_bits & 1:
                 raise ArtifactRefused(
                     f"{into.uri} is encrypted, and there is no password for it: pack it without."
+                )
+            if info.compress_type not in _BOUNDED:
+                raise ArtifactRefused(
+                    f"{into.uri} holds {info.filename[:200]!r}, which is compressed otherwise than"
+                    " by deflate: pack it again."
                 )
             into.expect(info.file_size)
             with archive.open(info) as content:

@@ -33,6 +33,8 @@ from model_server.sources.uris import shown
 from model_server.sources.web_errors import explained
 
 _MAX_REDIRECTS = 5
+_MOST_DIGITS = 18
+"""Of a length; more of them are refused by what is there of them."""
 
 
 def download(uri: str, into: Path, settings: SourceSettings) -> Path:
@@ -149,7 +151,7 @@ class _Client:
                 _refuse(response, shown(url))
                 length = response.headers.get("Content-Length", "")
                 if length.isdecimal():
-                    landing.expect(int(length))
+                    landing.expect(int(length[:_MOST_DIGITS]))
                 return landing.write(name, _chunks(response, shown(url), max_bytes))
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise explained(error, shown(url)) from error
