@@ -67,6 +67,19 @@ async def test_a_watch_that_died_while_the_api_server_answers_fails_liveness(
         assert await ask(health, "/healthz") == (503, "stale watches: Service\n")
 
 
+async def test_on_a_large_estate_at_rest_only_a_sweep_that_is_overdue_fails_liveness(
+    views: list[View], clock: Clock
+):
+    views[0].swept_every = views[1].swept_every = 400
+    async with cluster_of(answers(200)) as cluster:
+        health = Health(views)
+        health.cluster = cluster
+        clock.now += 400 + STALE_SECONDS - 1
+        assert await ask(health, "/healthz") == (200, "ok\n")
+        clock.now += 1
+        assert (await ask(health, "/healthz"))[0] == 503
+
+
 @pytest.mark.parametrize(
     "answer", [answers(500), answers(403), answers(404), answers(429), answers(200, "<html>")]
 )

@@ -18,6 +18,7 @@ from model_operator.clients.cluster import Cluster
 from model_operator.clients.listing import read
 from model_operator.clients.sweep import Sweep
 from model_operator.clients.view import Key, View
+from model_operator.errors import ApiError
 from tests.operator.builders import make_model_deployment
 from tests.operator.conftest import Kubectl
 from tests.operator.loopback import cluster_of
@@ -173,8 +174,13 @@ async def test_a_watch_that_is_deaf_is_reported_counted_and_started_again(monkey
     ]
 
 
-async def test_a_sweep_that_costs_much_is_followed_by_a_pause_in_proportion(monkeypatch):
-    """Half a percent of a core: two seconds of work, four hundred of rest."""
+@pytest.mark.parametrize(("forbidden", "pause"), [(False, 400), (True, 40)])
+async def test_a_sweep_that_costs_much_is_followed_by_a_pause_in_proportion(
+    monkeypatch: pytest.MonkeyPatch, forbidden: bool, pause: int
+):
+    """Half a percent of a core: two seconds of work, four hundred of rest. Where a kind could not
+    be listed it is tried again sooner, and costs five percent at most.
+    """
     pauses: list[float] = []
     ended = asyncio.Event()
 
@@ -184,15 +190,20 @@ async def test_a_sweep_that_costs_much_is_followed_by_a_pause_in_proportion(monk
             ended.set()
             await asyncio.Event().wait()
 
-    view = listed_view([])
+    views = [listed_view([], "Pod"), listed_view([])]
 
-    async def costly(_: View) -> float:
-        return 2.0
+    async def sweep_one(view: View) -> float:
+        if view is views[1]:
+            return 2.0
+        if forbidden:
+            raise ApiError(403, "no")
+        return 0.0
 
     async with cluster_of(Server().answer) as cluster:
-        sweep = Sweep(cluster, {view: lambda: None}, 20, Findings(), sleep)
-        monkeypatch.setattr(sweep, "_sweep", costly)
+        sweep = Sweep(cluster, dict.fromkeys(views, lambda: None), 20, Findings(), sleep)
+        monkeypatch.setattr(sweep, "_sweep", sweep_one)
         task = asyncio.create_task(sweep.run())
         await ended.wait()
         task.cancel()
-    assert pauses == [20, 400]
+    assert pauses == [20, pause]
+    assert [view.swept_every for view in views] == [pause, pause], "no sign is expected sooner"

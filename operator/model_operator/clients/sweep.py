@@ -22,6 +22,8 @@ from model_operator.errors import ApiError, ApiUnreachable
 LARGEST_SHARE = 0.005
 """Of one core: a sweep that took long is followed by a longer pause."""
 SECONDS_AFTER_TROUBLE = 4.0
+"""At least, and as many as keep what still works within the next line's share."""
+LARGEST_SHARE_IN_TROUBLE = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +73,9 @@ class Sweep:
                 self._call_to_account(view)
             pause = max(self._seconds, cpu / LARGEST_SHARE)
             if not well:
-                pause = min(pause, SECONDS_AFTER_TROUBLE)
+                pause = min(pause, max(SECONDS_AFTER_TROUBLE, cpu / LARGEST_SHARE_IN_TROUBLE))
+            for view in self._views:
+                view.swept_every = pause
 
     async def _sweep(self, view: View) -> float:
         """Compares one view with the cluster; returns the seconds of CPU that it took."""

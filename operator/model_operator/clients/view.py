@@ -82,6 +82,8 @@ class View:
         self._found: dict[str, float] = {}
         """What a sweep has found and the watch has not told yet, and since when."""
         self._last_sign = self._last_told = clock()
+        self.swept_every = 0.0
+        """Seconds: where nothing happens, a sweep may be the only sign for so long."""
 
     def __len__(self) -> int:
         """How many objects are known."""

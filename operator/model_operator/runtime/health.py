@@ -13,6 +13,7 @@ from model_operator.clients.cluster import Cluster
 from model_operator.clients.view import View
 
 STALE_SECONDS = 180.0
+"""Beyond the pause between two sweeps, which on a large estate is minutes."""
 
 
 class Health:
@@ -51,7 +52,8 @@ class Health:
         """The kinds whose watches have died unnoticed; empty while the process lives."""
         if (cluster := self.cluster) is None:
             return []
-        silent = [view for view in self._views or () if view.age >= STALE_SECONDS]
+        views = self._views or ()
+        silent = [view for view in views if view.age >= STALE_SECONDS + view.swept_every]
         answers = await asyncio.gather(
             *(cluster.answers(view.kind, view.namespace) for view in silent)
         )
