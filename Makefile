@@ -93,7 +93,7 @@ e2e: $(READY) ## Run the tests that need a whole cluster
 	@$(BIN)/python -m dev.test e2e
 
 .PHONY: e2e-traffic
-e2e-traffic: $(READY) ## Play every rollout under load on a whole cluster and count lost requests (45 minutes)
+e2e-traffic: $(READY) ## Play every rollout under load on a whole cluster and count lost requests (60 minutes)
 	@$(BIN)/python -m tests.traffic
 
 .PHONY: test-bad-canaries
