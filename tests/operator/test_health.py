@@ -143,3 +143,14 @@ async def test_a_port_that_is_taken_is_one_sentence_that_names_the_setting(views
         with pytest.raises(SettingsError, match=rf"^CV_FACTORY_HEALTH_PORT: port {port} cannot"):
             async with serving(Health(views), Metrics("1").registry, port, "127.0.0.1"):
                 pass
+
+
+async def test_without_a_host_it_listens_by_both_versions_of_ip(views: list[View]):
+    hosts = ["127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])]
+    async with (
+        serving(Health(views), Metrics("1").registry, 0) as port,
+        aiohttp.ClientSession() as session,
+    ):
+        for host in hosts:
+            async with session.get(f"http://{host}:{port}/healthz") as response:
+                assert response.status == 200

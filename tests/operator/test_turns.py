@@ -6,6 +6,7 @@ import copy
 import functools
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from model_operator import reasons, reconcile, standing
 from model_operator.decide import decide
+from model_operator.errors import ApiError
 from model_operator.plan import Plan
 from model_operator.runtime.turns import Turns
 from tests.operator.builders import make_model_deployment
@@ -159,6 +161,34 @@ def test_who_failed_is_not_woken_before_its_pause_is_over_and_the_others_are():
     turns.tell("second", rolling=False, waits=True)
     turns.tell("first", rolling=False, waits=False)
     assert woken == ["first", "second", "second"]
+
+
+async def test_a_pass_whose_writes_fail_does_not_wake_its_own_resource(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    world = Crowded(make_model_deployment())
+    world.settle()
+    world.elsewhere = 1
+    world.edit(make_model_deployment().version(2))
+    world.one_pass()
+    assert standing.waits_for_its_turn(world.status)
+    world.elsewhere = None
+
+    async def observe(*_: object) -> Any:
+        return world.observed()
+
+    async def refuse(*_: object) -> None:
+        raise ApiError(429, "later", retry_after=7)
+
+    woken: list[object] = []
+    turns = Turns[Any](1, woken.append)
+    turns.know_all()
+    monkeypatch.setattr(reconcile, "observe", observe)
+    monkeypatch.setattr(reconcile, "apply", refuse)
+    reconciler = reconcile.Reconciler(Mock(), Mock(), clock=lambda: world.now, turns=turns)
+    with pytest.raises(ApiError):
+        await reconciler.reconcile("vision", "cats-dogs")
+    assert (turns.waiting, len(turns), woken) == (1, 0, [])
 
 
 def test_a_pass_over_what_is_settled_wakes_nobody():
