@@ -5,20 +5,29 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import copy
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from kubernetes.aio import client
 
 from model_operator.api import ModelSource
+from model_operator.cli import history, tree
+from model_operator.cli.preview import preview
+from model_operator.cli.session import as_json
+from model_operator.cli.terminal import Style
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.mlflow import MlflowClient, headers_of
 from model_operator.clients.registry import MlflowRegistry
 from model_operator.clients.tracker import MlflowTracker
 from model_operator.errors import ApiUnreachable, MlflowError, ResolutionDelayed
 from model_operator.settings import Settings
+from tests.operator.cli import statuses
+from tests.operator.cli.statuses import NEW
 from tests.operator.rollout_records import record
 
 TOKEN = "t0k3n-t0k3n"
@@ -119,3 +128,24 @@ async def test_nonsense_that_answers_a_record_does_not_bring_the_login_to_light(
         with pytest.raises(MlflowError) as raised:
             await tracker.record(record())
     assert not any(secret in everything_said_by(raised.value) for secret in SECRETS)
+
+
+def test_no_command_prints_the_signature_of_a_source():
+    """What is printed ends in logs of pipelines and on screens that are shared."""
+    signed = "https://models.example.com/cats-dogs-3.tgz?X-Amz-Signature=hush"
+    live, kept = statuses.ready(), statuses.record(NEW, 1, 2)
+    live["metadata"]["labels"] = {}
+    kept["data"]["resolvedUri"] = signed
+    asked = copy.deepcopy(live)
+    asked["spec"]["model"] = {"uri": signed}
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    entries = history.of(live, [kept])
+    printed = [
+        *preview(None, asked).lines(),
+        *preview(live, asked).lines(),
+        *tree.render(tree.Snapshot(asked, (), now), Style(colours=False, unicode=False)),
+        *history.table(entries, now),
+        as_json([asdict(entry) for entry in entries]),
+    ]
+    assert "hush" not in "\n".join(printed)
+    assert sum("cats-dogs-3.tgz?..." in line for line in printed) >= 5

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from model_operator.actions import ANNOTATION, Action, Verb
+from model_operator.cli.arguments import PROGRAM
 from model_operator.cli.errors import Failed, NotInTime
 from model_operator.cli.session import Session, no_answer
 from model_operator.errors import ApiError, ApiUnreachable
@@ -57,7 +58,7 @@ async def ask(opened: Session, resource: Body, wanted: Action, seconds: float) -
     """What the operator says it did.
 
     Raises:
-        Failed: it was refused, with the operator's sentence.
+        Failed: it was refused, with the operator's sentence, or nobody can say any more.
         NotInTime: the operator has not looked at it, or the API server does not say so.
 
     """
@@ -77,6 +78,8 @@ async def ask(opened: Session, resource: Body, wanted: Action, seconds: float) -
             late = NOT_LOOKED
             if answer is not None:
                 accepted, message = answer
+                if accepted is None:
+                    raise Failed(f"{wanted.verb}: {message}")
                 if not accepted:
                     raise Failed(f"{wanted.verb} was refused: {message}")
                 return message
@@ -84,14 +87,18 @@ async def ask(opened: Session, resource: Body, wanted: Action, seconds: float) -
     raise NotInTime(f"no answer in {seconds:g}s: {late}")
 
 
-def answer_to(wanted: Action, resource: Body) -> tuple[bool, str] | None:
-    """Whether the operator accepted the action, and its sentence; None while it has not looked."""
+def answer_to(wanted: Action, resource: Body) -> tuple[bool | None, str] | None:
+    """Whether the operator accepted the action, and its sentence; None while it has not looked.
+    Whether it accepted one that another has followed is told nowhere, and None too.
+    """
     status = resource.get("status") or {}
     if status.get("lastActionId") == wanted.id:
         last = status.get("lastAction") or {}
         return bool(last.get("accepted")), str(last.get("message", ""))
     if wanted.id in (status.get("earlierActionIds") or ()):
-        return True, "it was looked at, and another action came right after it"
+        name = resource["metadata"]["name"]
+        words = "another action came right after it, and status tells only what became of that one"
+        return None, f"{words}: `{PROGRAM} status {name}` shows where the rollout is"
     asked = (resource["metadata"].get("annotations") or {}).get(ANNOTATION, "")
     if wanted.id not in asked:
         return False, "somebody else's action replaced it before the operator saw it: ask again"

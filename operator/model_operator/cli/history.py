@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from model_operator import naming, tracking
+from model_operator import naming, sources, tracking
 from model_operator.cli import describe
 from model_operator.cli.errors import Exit
 from model_operator.cli.session import Session, as_json, session
@@ -27,6 +27,7 @@ class Entry:
     revision: str
     version: str
     uri: str
+    """Without its query, which may hold a signature."""
     sha256: str
     created: str
     role: str
@@ -70,7 +71,7 @@ def of(resource: Body, records: Iterable[Body]) -> list[Entry]:
                 number=record["revision"],
                 revision=revision,
                 version=data.get("version", ""),
-                uri=data.get("resolvedUri", ""),
+                uri=sources.shown(data.get("resolvedUri", "")),
                 sha256=data.get("sha256", ""),
                 created=record["metadata"].get("creationTimestamp") or "",
                 role=role_of(revision, status),

@@ -85,7 +85,8 @@ def condition(body: Body, kind: str, generation: int | None = None) -> Body:
 def result(release: Release, body: Body | None, outcome: Outcome, seconds: float) -> Body:
     """The JSON object in which `deploy` tells a pipeline how it ended."""
     status = (body or {}).get("status") or {}
-    revision, version = _revision(status, outcome)
+    looked_at = status.get("observedGeneration") == release.generation
+    revision, version = _revision(status, outcome) if looked_at else (None, None)
     return {
         "name": release.name,
         "namespace": release.namespace,
@@ -102,15 +103,15 @@ def result(release: Release, body: Body | None, outcome: Outcome, seconds: float
 
 
 def _revision(status: Body, outcome: Outcome) -> tuple[str | None, str | None]:
-    """Revision and version of what was released: what serves once it is ready, and before that
-    what is being introduced, or has failed.
+    """Revision and version of what was released, by a status that speaks of it: what serves once
+    it is ready, and before that what is being introduced, or has failed.
     """
     stable, canary = status.get("stable") or {}, status.get("canary") or {}
     failed = status.get("failedRevision")
-    if outcome.end is End.APPLIED:
+    if outcome.end in (End.APPLIED, End.REFUSED):
         return None, None
-    if outcome.end is End.READY or not (canary or failed):
+    if outcome.end is End.READY:
         return stable.get("revision"), stable.get("version")
     if canary:
         return canary.get("revision"), canary.get("version")
-    return failed, (status.get("model") or {}).get("version")
+    return failed, (status.get("model") or {}).get("version") if failed else None

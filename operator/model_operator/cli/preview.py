@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from model_operator import revisions, validation
+from model_operator import revisions, sources, validation
 from model_operator.cli.arguments import PROGRAM
 
 Body = Mapping[str, Any]
@@ -118,7 +118,7 @@ def _is_new(before: Body, spec: Body) -> bool:
 
 
 def _meant(before: Body, spec: Body, status: Body) -> str:
-    uri, pin = spec["model"]["uri"], spec["model"].get("sha256")
+    uri, pin = sources.shown(spec["model"]["uri"]), spec["model"].get("sha256")
     known = (status.get("model") or {}).get("sha256")
     digest = pin or (known if before.get("model") == spec["model"] else None)
     if not digest:
@@ -193,4 +193,4 @@ def _differences(before: Any, after: Any, where: str) -> Iterator[str]:
 def _shown(value: Any) -> str:
     if value is _MISSING:
         return "(absent)"
-    return value if isinstance(value, str) and value else repr(value)
+    return sources.shown(value) if isinstance(value, str) and value else repr(value)

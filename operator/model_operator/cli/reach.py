@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
@@ -45,13 +44,17 @@ async def _endpoint(opened: Session, resource: Body, via: str | None) -> Endpoin
         return proxy
     service = await opened.cluster.get("Service", opened.namespace, name)
     addresses = list(dict.fromkeys([url, *load_balancers(service or {})]))
+    known = revisions(resource)
     async with aiohttp.ClientSession() as client:
         for address in addresses:
-            if await _answers(client, Endpoint(address, "")):
+            if await _answers(client, Endpoint(address, ""), known):
                 return Endpoint(address, f"directly, at {address}")
     if via == "service":
         where = " and ".join(addresses)
-        raise Failed(f"no model server answers at {where}: leave --via out to go through the API")
+        raise Failed(
+            f"no server of {name}'s revisions answers at {where}: leave --via out to go through "
+            "the API"
+        )
     return proxy
 
 
@@ -63,10 +66,22 @@ def load_balancers(service: Body) -> Iterator[str]:
             yield f"http://[{address}]" if ":" in address else f"http://{address}"
 
 
-async def _answers(client: aiohttp.ClientSession, endpoint: Endpoint) -> bool:
-    """Whether a model server answers there: a name may lead elsewhere outside of the cluster."""
+def revisions(resource: Body) -> frozenset[str]:
+    """The revisions that may answer for a resource. Pure."""
+    status = resource.get("status") or {}
+    named = [(status.get(role) or {}).get("revision") for role in ("stable", "canary")]
+    return frozenset(revision for revision in named if revision)
+
+
+async def _answers(
+    client: aiohttp.ClientSession, endpoint: Endpoint, known: frozenset[str]
+) -> bool:
+    """Whether a server of one of these revisions answers there: outside of the cluster a name may
+    lead elsewhere, and in another cluster to the same name.
+    """
     try:
-        answer = await request(client, endpoint, "/v2", seconds=TRY_SECONDS)
-        return answer.status == 200 and "extensions" in json.loads(answer.body)
-    except (aiohttp.ClientError, OSError, ValueError, TypeError):
+        answer = await request(client, endpoint, "/metrics", seconds=TRY_SECONDS)
+    except (aiohttp.ClientError, OSError):
         return False
+    told = [f'revision="{revision}"'.encode() for revision in known]
+    return answer.status == 200 and any(one in answer.body for one in told)

@@ -15,7 +15,7 @@ import aiohttp
 from model_operator.cli import picture
 from model_operator.cli.endpoint import Answer, Endpoint, request
 from model_operator.cli.errors import Exit
-from model_operator.cli.reach import reached
+from model_operator.cli.reach import reached, revisions
 from model_operator.cli.session import as_json
 from model_operator.cli.terminal import style_of
 
@@ -39,7 +39,8 @@ class Check:
 async def run(arguments: argparse.Namespace) -> Exit:
     """Asks for everything once and judges each answer."""
     async with reached(arguments) as (endpoint, resource):
-        checks, model = await _ask(endpoint, revisions(resource), arguments.timeout)
+        known = revisions(resource) if resource else None
+        checks, model = await _ask(endpoint, known, arguments.timeout)
     passed = all(check.passed for check in checks)
     if arguments.json:
         result = {
@@ -53,13 +54,6 @@ async def run(arguments: argparse.Namespace) -> Exit:
     else:
         sys.stdout.write("\n".join(_lines(checks, endpoint)) + "\n")
     return Exit.DONE if passed else Exit.FAILED
-
-
-def revisions(resource: Body | None) -> frozenset[str] | None:
-    """The revisions that may answer; None where nothing says so."""
-    status = (resource or {}).get("status") or {}
-    named = [(status.get(role) or {}).get("revision") for role in ("stable", "canary")]
-    return frozenset(revision for revision in named if revision) or None
 
 
 async def _ask(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from model_operator import diagnosis, naming, reasons
+from model_operator import diagnosis, naming, reasons, sources
 from model_operator.cli import describe
 from model_operator.cli.outcome import condition
 from model_operator.cli.terminal import Style
@@ -73,7 +73,7 @@ def _facts(snapshot: Snapshot, style: Style) -> Iterator[Node]:
     model = status.get("model") or {}
     resolved = model.get("requested") == spec["model"]
     version = f": version {model['version']}" if resolved else ": not resolved"
-    yield _fact("model", f"{spec['model']['uri']}{version}", style)
+    yield _fact("model", f"{sources.shown(spec['model']['uri'])}{version}", style)
     if status.get("url"):
         yield _fact("endpoint", status["url"], style)
     strategy = (spec.get("strategy") or {}).get("type", "Standard")

@@ -56,7 +56,7 @@ def answered(
         (answered("mine"), (True, "words")),
         (answered("mine", accepted=False), (False, "words")),
         (answered("before"), None),
-        (answered("after", earlier=("mine",), annotation="after"), (True, "another action came")),
+        (answered("after", earlier=("mine",), annotation="after"), (None, "another action came")),
         (answered("before", annotation="after"), (False, "somebody else's action replaced it")),
     ],
 )

@@ -82,7 +82,7 @@ async def test_a_name_that_leads_to_another_server_is_not_taken_for_the_service(
         )
     assert done.out.splitlines()[-1] == "5 of 5 passed, through the API server's proxy"
     assert insisted.status == 1
-    assert f"no model server answers at {elsewhere}" in insisted.err
+    assert f"no server of cats-dogs's revisions answers at {elsewhere}" in insisted.err
 
 
 async def test_smoke_says_in_the_clusters_words_that_there_is_no_pod(tmp_path: Path):
@@ -105,10 +105,24 @@ async def test_a_resource_without_an_endpoint_is_told_from_one_that_does_not_ans
 async def test_a_revision_that_status_does_not_name_must_not_answer(model_server, tmp_path: Path):
     other = live(model_server)
     other["status"]["stable"]["revision"] = OLD
-    async with api_server(tmp_path, other, {}, None) as kubeconfig:
+    async with api_server(tmp_path, other, {}, model_server) as kubeconfig:
         done = await kubectl_md("smoke", "cats-dogs", "--kubeconfig", kubeconfig)
     assert done.status == 1
     assert f"revision {NEW} answered; status names {OLD}" in done.out
+
+
+async def test_the_same_name_in_another_cluster_is_asked_nothing(model_server, tmp_path: Path):
+    """A developer's own cluster may answer to cats-dogs.vision.svc, too."""
+    other = live(model_server)
+    other["status"]["stable"]["revision"] = OLD
+    async with api_server(tmp_path, other, {}, None) as kubeconfig:
+        done = await kubectl_md("smoke", "cats-dogs", "--kubeconfig", kubeconfig, "--json")
+        insisted = await kubectl_md(
+            "smoke", "cats-dogs", "--kubeconfig", kubeconfig, "--via", "service"
+        )
+    assert done.last["via"] == "through the API server's proxy"
+    assert insisted.status == 1
+    assert f"no server of cats-dogs's revisions answers at {model_server}" in insisted.err
 
 
 GOOD = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,21 @@ def test_the_result_names_the_revision_that_was_released_not_the_one_before(
     told = result(RELEASE, body, judge(RELEASE, body), 12.34)
     assert (told["revision"], told["version"]) == (revision, version)
     assert told["durationSeconds"] == 12.3
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (statuses.ready(), Outcome(End.REFUSED, "ApplyRefused", "no such strategy")),
+        (statuses.canary(), Outcome(End.REFUSED, "ApplyRefused", "no such strategy")),
+        ({**statuses.ready(), "metadata": {}}, Outcome(End.TIMEOUT, "NotObserved", "not in time")),
+        (resource(stable=statuses.revision(OLD, 1)), Outcome(End.TIMEOUT, "NotFound", "no model")),
+    ],
+)
+def test_what_serves_is_not_named_as_what_was_released(body, outcome):
+    release = RELEASE if outcome.reason != "NotObserved" else replace(RELEASE, generation=8)
+    told = result(release, body, outcome, 1)
+    assert (told["revision"], told["version"]) == (None, None)
 
 
 def test_a_revision_that_failed_and_is_introduced_no_more_is_named_with_its_version():
