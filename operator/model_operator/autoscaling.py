@@ -17,6 +17,7 @@ from typing import Any
 
 from model_operator import api, naming, reasons, resources
 from model_operator.observed import Observed, Resource
+from model_operator.rollout import steady
 from model_operator.rollout.view import Size, Step
 from model_operator.timestamps import format_time, parse_time
 from model_operator.verdict import Verdict
@@ -27,6 +28,8 @@ SETTLING = timedelta(seconds=120)
 """By then even a metrics server that looks once a minute tells of the time after the rollout: what
 it tells is at most a minute old, and was measured over a minute.
 """
+ENDING_POLL = timedelta(seconds=2)
+"""Between two looks at one whose deletion somebody else holds up."""
 
 
 def is_on(observed: Observed) -> bool:
@@ -147,6 +150,14 @@ def sized(observed: Observed, wanted: Body | None) -> str | None:
 def is_left_over(observed: Observed) -> bool:
     """Whether there is an autoscaler although it is switched off."""
     return _live(observed) is not None and not is_on(observed)
+
+
+def look_again(observed: Observed) -> timedelta | None:
+    """When to look whether one that is switched off is gone: nobody watches them."""
+    live = _live(observed)
+    if live is None or is_on(observed):
+        return None
+    return ENDING_POLL if "deletionTimestamp" in live["metadata"] else steady.SOON
 
 
 def obstacle(observed: Observed) -> Verdict | None:

@@ -140,7 +140,8 @@ class Children:
 
     def _deletes_by_name(self, keys: Iterable[tuple[str, str]]) -> Iterator[Delete]:
         for kind, name in keys:
-            if live := self.observed.child(kind, name):
+            live = self.observed.child(kind, name)
+            if live and "deletionTimestamp" not in live["metadata"]:
                 yield Delete(kind, name, live["metadata"]["uid"])
 
     def _deletes_of_retired(self) -> Iterator[Delete]:

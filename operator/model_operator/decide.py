@@ -26,7 +26,7 @@ from model_operator.errors import ResolutionDelayed, ResolutionError, Resolution
 from model_operator.observed import Observed, Resolution
 from model_operator.plan import Event, Plan
 from model_operator.revisions import RevisionRecord
-from model_operator.rollout import blue_green, canary, recreate, safety, shadow, standard, steady
+from model_operator.rollout import blue_green, canary, recreate, safety, shadow, standard
 from model_operator.rollout.view import Size, State, Step, Trouble, View
 from model_operator.route import Reading, Route
 from model_operator.status import Facts
@@ -278,8 +278,8 @@ def requeue_after(
         waits.append(settling - now)
     if not step.shadow and (left := side_services.notices_for(observed, now)):
         waits.append(left)
-    if autoscaling.is_left_over(observed):
-        waits.append(steady.SOON)
+    if poll := autoscaling.look_again(observed):
+        waits.append(poll)
     if observed.measurement_due is not None:
         waits.append(max(MEASURE_PAUSE, observed.measurement_due - now))
     return min(waits, default=None)

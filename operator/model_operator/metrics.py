@@ -30,7 +30,7 @@ class WatchedView(Protocol):
     def kind(self) -> str: ...  # noqa: D102
 
     @property
-    def age(self) -> float: ...  # noqa: D102
+    def overdue(self) -> float: ...  # noqa: D102
 
     def __len__(self) -> int: ...
 
@@ -85,7 +85,7 @@ class Metrics:
         self._objects = gauge("cv_factory_watched_objects", "Objects that are known.", ["kind"])
         self._watch_age = gauge(
             "cv_factory_watch_age_seconds",
-            "Since the last sign that what is known of a kind is fresh.",
+            "Since a sign was due that what is known of a kind is fresh.",
             ["kind"],
         )
         self._found = counter(
@@ -205,7 +205,7 @@ class Metrics:
 
 
 def _oldest(views: Sequence[WatchedView]) -> Callable[[], float]:
-    return lambda: max(view.age for view in views)
+    return lambda: max(view.overdue for view in views)
 
 
 def _together(views: Sequence[WatchedView]) -> Callable[[], float]:

@@ -71,7 +71,9 @@ class Reconciler:
                     plan = await self._decide_and_apply(observed)
                 except ChildRefused as error:
                     # What was refused is left out of the next plan, so this ends.
-                    observed = observed.refused(error.refusal)
+                    refusal = error.refusal
+                    self.sources.children.refused(key, refusal.kind, refusal.name)
+                    observed = observed.refused(refusal)
                 else:
                     told, failed = plan.status or told, False
                     return plan

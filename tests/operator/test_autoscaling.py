@@ -154,6 +154,17 @@ def test_an_autoscaler_that_could_not_be_deleted_yet_is_not_forgotten():
     assert "autoscaled" not in world.status
 
 
+def test_an_autoscaler_whose_end_is_held_up_is_deleted_once_and_looked_for_now_and_then():
+    world = live(autoscaled(), 3)
+    world.edit(make_model_deployment())
+    held = world.others[(autoscaling.KIND, "cats-dogs")]
+    held["metadata"] = {**held["metadata"], "deletionTimestamp": "2026-01-02T03:04:05Z"}
+    last = passes(world).one_pass()
+    assert not last.deletes
+    assert last.requeue_after == autoscaling.ENDING_POLL
+    assert world.status["autoscaled"]
+
+
 def test_a_lost_status_is_no_reason_to_lose_pods():
     world = live(autoscaled(), 6)
     world.edit(make_model_deployment())

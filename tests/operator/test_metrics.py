@@ -95,6 +95,17 @@ def test_who_leads_is_asked_when_the_metrics_are_read():
     assert value(metrics, "leader") == 1
 
 
+def test_where_only_sweeps_tell_a_watch_is_no_older_than_the_next_one_is_late(clock: Clock):
+    metrics, view = Metrics("1"), View("Pod", None, lambda _: None, clock)
+    metrics.follow_views([view])
+    view.replace(listed(pod("x", "1")))
+    view.swept_every = 200
+    clock.now += 200
+    assert value(metrics, "watch_age_seconds", kind="Pod") == 0
+    clock.now += 70
+    assert value(metrics, "watch_age_seconds", kind="Pod") == 70
+
+
 def test_what_is_watched_no_more_has_no_age(clock: Clock):
     metrics = Metrics("1")
     metrics.follow_views([View("Pod", None, lambda _: None, clock)])

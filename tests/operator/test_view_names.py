@@ -49,6 +49,13 @@ class Names(RuleBasedStateMachine):
             self.view.wrote(key, name)
 
     @rule(key=keys, name=names)
+    def we_are_refused(self, key: Key, name: str) -> None:
+        if name not in self.present:
+            self.view.wrote(key, name)
+            self.view.did_not_write(key, name)
+            self.ours.discard((key, name))
+
+    @rule(key=keys, name=names)
     def somebody_creates(self, key: Key, name: str) -> None:
         if name not in self.present:
             self._add(key, name)
@@ -107,6 +114,14 @@ class Names(RuleBasedStateMachine):
 
 
 TestNames = Names.TestCase
+
+
+def test_what_was_refused_is_not_looked_for_for_ever():
+    view = View("Service", None, lambda key: None)
+    view.replace({})
+    view.wrote(KEYS[0], "a")
+    view.did_not_write(KEYS[0], "a")
+    assert view.names_of(KEYS[0]) == frozenset()
 
 
 def test_what_we_wrote_is_called_by_its_name_until_it_goes_again():

@@ -50,6 +50,11 @@ class ChildReader:
         if (view := self._view(body["kind"], key)) is not None:
             view.wrote(key, body["metadata"]["name"])
 
+    def refused(self, key: Key, kind: str, name: str) -> None:
+        """A child was not written after all."""
+        if (view := self._view(kind, key)) is not None:
+            view.did_not_write(key, name)
+
     def _view(self, kind: str, key: Key) -> View | None:
         everywhere = self._views.get((kind, None))
         return self._views.get((kind, key[0])) if everywhere is None else everywhere

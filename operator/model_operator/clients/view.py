@@ -94,6 +94,11 @@ class View:
         """Seconds since the last sign that the watch works."""
         return self._clock() - self._last_sign
 
+    @property
+    def overdue(self) -> float:
+        """Seconds since such a sign was due, even where nothing happens."""
+        return max(0.0, self.age - self.swept_every)
+
     def names_of(self, key: Key) -> frozenset[str] | None:
         """What the objects of a ModelDeployment are called, those included that we wrote just now;
         None while nobody can tell: nothing was listed yet, or the watch has long been silent.
@@ -108,6 +113,10 @@ class View:
         names = self.names_of(key)
         if names is not None and name not in names:
             self._written.setdefault(key, set()).add(name)
+
+    def did_not_write(self, key: Key, name: str) -> None:
+        """The API server did not take it; there is nothing that the watch would tell."""
+        self._no_longer_awaited(key, name)
 
     def alive(self) -> None:
         """The watch gave a sign of life: it was opened, or sent a bookmark."""
@@ -171,7 +180,7 @@ class View:
         if now is not None:
             self._objects[uid] = now
             self._of[now.key] = (*self._of.get(now.key, ()), uid)
-            self._expected(now)
+            self._no_longer_awaited(now.key, now.name)
         if before != now:
             for key in {one.key for one in (before, now) if one is not None}:
                 (tell or self._notify)(key)
@@ -183,9 +192,8 @@ class View:
         else:
             del self._of[key]
 
-    def _expected(self, told: Known) -> None:
-        """Told of now: what we wrote is no longer waited for."""
-        if (names := self._written.get(told.key)) is not None:
-            names.discard(told.name)
+    def _no_longer_awaited(self, key: Key, name: str) -> None:
+        if (names := self._written.get(key)) is not None:
+            names.discard(name)
             if not names:
-                del self._written[told.key]
+                del self._written[key]

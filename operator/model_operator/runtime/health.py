@@ -53,7 +53,7 @@ class Health:
         if (cluster := self.cluster) is None:
             return []
         views = self._views or ()
-        silent = [view for view in views if view.age >= STALE_SECONDS + view.swept_every]
+        silent = [view for view in views if view.overdue >= STALE_SECONDS]
         answers = await asyncio.gather(
             *(cluster.answers(view.kind, view.namespace) for view in silent)
         )
