@@ -138,5 +138,9 @@ class ResolutionDelayed(ResolutionError):
     """Temporary: the registry may answer later."""
 
 
+class ResolutionAwaited(ResolutionDelayed):
+    """Temporary: the registry was asked, and what it answers wakes the resource."""
+
+
 class ResolutionPending(ResolutionDelayed):
     """Temporary: a Job is at work, or will be at its time, and nobody has to ask in between."""

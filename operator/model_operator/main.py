@@ -24,7 +24,7 @@ from typing import Any
 import prometheus_client
 import structlog
 
-from model_operator import api, standing
+from model_operator import api, resolving, standing
 from model_operator.clients import cluster as cluster_client
 from model_operator.clients import leases, login, pods
 from model_operator.clients.children import ChildReader
@@ -39,6 +39,7 @@ from model_operator.clients.measuring import Measurer
 from model_operator.clients.mlflow import MlflowClient, headers_of
 from model_operator.clients.pods import PodReader
 from model_operator.clients.prometheus import Prometheus
+from model_operator.clients.questions import Questions
 from model_operator.clients.registry import MlflowRegistry
 from model_operator.clients.sweep import Sweep
 from model_operator.clients.tracker import MlflowTracker
@@ -154,7 +155,9 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     """All tasks of the process by their names."""
     settings, cluster, metrics = parts.settings, parts.cluster, parts.metrics
     registry = MlflowRegistry(settings)
-    following = Following(registry, parts.queue.add, settings.follow_seconds)
+    # Through the backlog: all who follow one alias must not stand before what is under way.
+    following = Following(registry, parts.backlog.add, settings.follow_seconds)
+    questions: Questions[resolving.Found] = Questions(parts.queue.add)
     metrics.follow_aliases(following.__len__)
     recording = recording_of(parts)
     sources = Sources(
@@ -162,6 +165,7 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         children=ChildReader(cluster, parts.children),
         registry=registry,
         following=following,
+        questions=questions,
         measurer=Measurer(parts.reader, parts.prometheus),
         pods=parts.reader,
         defaults=Defaults(
@@ -196,6 +200,7 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         "sweep": sweep.run,
         "backlog": parts.backlog.run,
         "aliases": following.run,
+        "questions": questions.run,
         **({"tracker": recording.run} if recording else {}),
         **{f"informer {number}": one.run for number, one in enumerate(informers.values())},
         **{

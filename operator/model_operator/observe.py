@@ -35,6 +35,7 @@ from model_operator.clients.cluster import Cluster
 from model_operator.clients.following import Following
 from model_operator.clients.measuring import Measurer
 from model_operator.clients.pods import PodReader
+from model_operator.clients.questions import Questions
 from model_operator.clients.registry import Registry
 from model_operator.errors import ResolutionError
 from model_operator.observed import (
@@ -65,6 +66,7 @@ class Sources:
     children: ChildReader
     registry: Registry
     following: Following
+    questions: Questions[resolving.Found]
     measurer: Measurer
     pods: PodReader
     defaults: Defaults
@@ -88,10 +90,14 @@ async def observe(sources: Sources, namespace: str, name: str, now: datetime) ->
     body = await cluster.get(api.KIND, namespace, name)
     if body is None or "deletionTimestamp" in body["metadata"]:
         sources.following.forget(key)
+        sources.questions.forget(key)
+        sources.measurer.forget(key)
         return None
     resource = read_resource(body)
     histories = found[kinds.index("ControllerRevision")]
-    resolution = await resolving.resolve(resource, sources.registry, sources.following, histories)
+    resolution = await resolving.resolve(
+        resource, sources.registry, sources.following, sources.questions, histories
+    )
     slow = rollout_is_slow(resource, now)
     routers = [pod for pod in pods if providers.is_router(resource, pod)]
     beside, served = await _of_provider(cluster, resource, children)
@@ -105,7 +111,7 @@ async def observe(sources: Sources, namespace: str, name: str, now: datetime) ->
         resolution=resolution,
         pods=pods,
         endpoints=endpoints,
-        router_answers=await router_agents.ask(sources.pods, namespace, routers),
+        router_answers=await router_agents.ask(sources.pods, key, routers),
         served={budgets.KIND: budget_api, **served},
     )
     observed = with_children(children=children)
@@ -154,7 +160,7 @@ async def _measured(measurer: Measurer, observed: Observed, now: datetime) -> Ob
     resource = observed.resource
     compared = comparison.compared(resource.spec, resource.status) if resource.spec else None
     if compared is None:
-        measurer.forget(resource.uid)
+        measurer.forget((resource.namespace, resource.name))
         return observed
     measurement = await measurer.measure(
         resource,

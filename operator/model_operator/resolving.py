@@ -5,20 +5,27 @@ asks registries; what is made of an answer is pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from model_operator import actions, api, naming, revisions
 from model_operator.clients.following import Following
+from model_operator.clients.questions import Questions
 from model_operator.clients.registry import Registry
 from model_operator.errors import ResolutionError
 from model_operator.observed import Resolution, Resource, Unverified
 from model_operator.revisions import ResolvedModel, Undigested
 
 Body = Mapping[str, Any]
+Found = ResolvedModel | Undigested
 
 
 async def resolve(
-    resource: Resource, registry: Registry, following: Following, histories: Iterable[Body]
+    resource: Resource,
+    registry: Registry,
+    following: Following,
+    questions: Questions[Found],
+    histories: Iterable[Body],
 ) -> Resolution | Unverified | ResolutionError | None:
     """Asks the registry only when spec.model is not what was resolved last, or by the action
     resolve; that one changes nothing when the registry has no answer. An alias that is followed is
@@ -27,19 +34,22 @@ async def resolve(
     key = (resource.namespace, resource.name)
     if resource.spec is None or resource.invalid:
         following.forget(key)
+        questions.forget(key)
         return None
     requested = resource.spec.model
     known = known_model(resource, requested, histories)
     asked = actions.wants_resolving(resource.body, resource.status)
-    found: ResolvedModel | Undigested | ResolutionError
+    if follows(requested):
+        ask = partial(following.latest, key, requested, fresh=asked is not None)
+    else:
+        following.forget(key)
+        if known and not asked:
+            questions.forget(key)
+            return known
+        ask = partial(registry.resolve, requested)
+    found: Found | ResolutionError
     try:
-        if follows(requested):
-            found = await following.latest(key, requested, fresh=asked is not None)
-        else:
-            following.forget(key)
-            if known and not asked:
-                return known
-            found = await registry.resolve(requested)
+        found = await questions.answer(key, (requested, asked), ask)
     except ResolutionError as error:
         found = error
     return answer(requested, known, asked, found)
@@ -54,7 +64,7 @@ def answer(
     requested: api.ModelSource,
     known: Resolution | None,
     asked: str | None,
-    found: ResolvedModel | Undigested | ResolutionError,
+    found: Found | ResolutionError,
 ) -> Resolution | Unverified | ResolutionError:
     """What a registry's answer means beside what was known before. Pure."""
     if isinstance(found, ResolutionError):

@@ -82,8 +82,8 @@ class Settings(BaseModel):
     """How many resources are reconciled at once."""
 
     max_rollouts: int = Field(default=20, ge=0)
-    """How many revisions may be introduced at once, over all resources in which something serves
-    already; 0: as many as there are."""
+    """How many rollouts may start or stop pods at once, over all resources in which something
+    serves already; 0: as many as there are."""
 
     resync_seconds: float = Field(default=300, ge=10)
     """Every resource is looked at again after this time, whatever was or was not heard of it; later

@@ -30,11 +30,11 @@ def is_settled(body: Mapping[str, Any]) -> bool:
 
 
 def rolls_out(told: Mapping[str, Any]) -> bool:
-    """Whether a rollout is under way that counts among those that may be at once, by a status as
-    the API has it. One that waits for people does not, and neither does a first revision.
+    """Whether a rollout starts or stops pods, by a status as the API has it: those are limited. One
+    that waits, for people, for a pause to end or for something to judge, holds up nobody else, and
+    neither does a first revision.
     """
-    moving = (reasons.STARTING, reasons.STOPPING, reasons.INTRODUCING)
-    return bool(told.get("stable")) and _why_not_ready(told) in moving
+    return bool(told.get("stable")) and _why_not_ready(told) in (reasons.STARTING, reasons.STOPPING)
 
 
 def waits_for_its_turn(told: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from model_operator import api, diagnosis, reasons, resources, revisions, sources
-from model_operator.errors import ResolutionDelayed, ResolutionError
+from model_operator.errors import ResolutionAwaited, ResolutionDelayed, ResolutionError
 from model_operator.observed import Observed, Resolution
 from model_operator.revisions import ResolvedModel, RevisionRecord
 from model_operator.route import Route
@@ -24,19 +24,38 @@ def settle_model(observed: Observed) -> tuple[api.ModelStatus | None, Verdict]:
                 version=model.version,
                 sha256=model.sha256,
             )
-            return resolved, _resolved(_what_it_is(requested, model), unfollowed)
+            verdict = _resolved(_what_it_is(requested, model), unfollowed)
+            return resolved, _as_told(observed, verdict, unfollowed)
         case ResolutionError() as error:
-            return recorded, Verdict(False, error.reason, error.message)
+            return recorded, _as_told(observed, Verdict(False, error.reason, error.message), error)
         case _:
             words = observed.resource.invalid or "spec.model was not looked at"
             return recorded, Verdict(False, reasons.INVALID_SPEC, words)
+
+
+def _as_told(observed: Observed, verdict: Verdict, error: ResolutionError | None) -> Verdict:
+    """A registry that is away says so in other words each time, and nobody wants to know: of one
+    spec the first ones stay, while it is away and while it is asked again.
+    """
+    away = reasons.REGISTRY_UNREACHABLE
+    if not isinstance(error, ResolutionAwaited) and (error is None or error.reason != away):
+        return verdict
+    resource = observed.resource
+    same = (reasons.MODEL_RESOLVED, away, resource.generation, "True" if verdict.holds else "False")
+    told = (
+        Verdict(verdict.holds, away, condition.message)
+        for condition in resource.status.conditions or ()
+        if (condition.type, condition.reason, condition.observed_generation, condition.status)
+        == same
+    )
+    return next(told, verdict)
 
 
 def _resolved(what: str, unfollowed: ResolutionError | None) -> Verdict:
     """An alias that cannot be followed for a while takes nothing back; one that names what may not
     be served is another matter.
     """
-    if unfollowed is None:
+    if unfollowed is None or isinstance(unfollowed, ResolutionAwaited):
         return Verdict(True, reasons.RESOLVED, what)
     if isinstance(unfollowed, ResolutionDelayed):
         words = f"{what}; whether the alias names another version now is not known"

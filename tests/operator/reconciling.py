@@ -18,6 +18,7 @@ from model_operator.clients.following import Following
 from model_operator.clients.measuring import Measurer
 from model_operator.clients.pods import DirectPodReader
 from model_operator.clients.prometheus import Prometheus
+from model_operator.clients.questions import Questions
 from model_operator.clients.registry import MlflowRegistry, unregistered
 from model_operator.errors import Conflict, ResolutionRefused
 from model_operator.observe import Sources
@@ -58,6 +59,7 @@ async def reconciling(cluster: Cluster) -> AsyncIterator[Reconciler]:
                 children=ChildReader(cluster),
                 registry=ShelfRegistry(),
                 following=follows_nothing(),
+                questions=Questions(lambda key: None),
                 measurer=Measurer(readers.pods, readers.prometheus),
                 pods=readers.pods,
                 defaults=Defaults(

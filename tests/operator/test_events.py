@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 
 from model_operator import reasons
-from model_operator.errors import ResolutionDelayed, ResolutionRefused
+from model_operator.errors import ResolutionAwaited, ResolutionDelayed, ResolutionRefused
 from model_operator.plan import Plan
 from tests.operator.builders import make_model_deployment
 from tests.operator.test_decide_properties import Story, happenings
@@ -93,6 +93,30 @@ def test_a_registry_that_is_away_is_told_once_whatever_its_words_are(live: World
         live.one_pass()
         assert words in str(live.status["conditions"])
     assert live.events == [f"Warning {reasons.REGISTRY_UNREACHABLE}"]
+
+
+def test_the_words_of_a_registry_that_stays_away_are_written_once_for_one_spec(live: World):
+    live.edit(make_model_deployment().version(2))
+    waits = "the registry was asked and has not answered yet"
+    live.resolution_error = ResolutionAwaited(reasons.RESOLVING, waits)
+    live.one_pass()
+    assert live.condition("ModelResolved") == ("False", reasons.RESOLVING)
+    first = "answers with status 500"
+    for error in (
+        ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, first),
+        ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, "cannot be reached"),
+        ResolutionAwaited(reasons.RESOLVING, waits),
+        ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, "no answer in time"),
+    ):
+        live.resolution_error = error
+        plan = live.one_pass()
+        assert plan.back_off, "it is asked again"
+        assert live.condition("ModelResolved") == ("False", reasons.REGISTRY_UNREACHABLE)
+        assert live.status["message"] == first
+    assert not live.one_pass().writes
+    live.edit(make_model_deployment().version(3))
+    live.one_pass()
+    assert live.status["message"] == "no answer in time"
 
 
 def test_another_model_that_does_not_exist_is_told_again(live: World):

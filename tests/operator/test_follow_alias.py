@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_operator import reasons
-from model_operator.errors import ResolutionDelayed, ResolutionRefused
+from model_operator.errors import ResolutionAwaited, ResolutionDelayed, ResolutionRefused
 from tests.operator.builders import crashed, make_model_deployment
 from tests.operator.test_kstatus import kstatus
 from tests.operator.world import World
@@ -81,6 +81,16 @@ def test_a_version_that_fails_is_rolled_back_and_not_tried_again_until_the_alias
     followed.settle()
     assert followed.serving_version() == "3"
     assert followed.status["phase"] == "Healthy"
+
+
+def test_an_alias_that_is_being_asked_for_is_no_news(followed: World):
+    asking = ResolutionAwaited(reasons.RESOLVING, "the registry has not answered yet")
+    followed.resolution_error = asking
+    assert not followed.one_pass().writes
+    followed.resolution_error = DOWN
+    followed.one_pass()
+    followed.resolution_error = asking
+    assert not followed.one_pass().writes, "it is still away"
 
 
 def test_a_registry_that_is_down_changes_nothing_and_a_condition_says_so(followed: World):

@@ -20,6 +20,7 @@ from model_operator.clients import measuring, pods
 from model_operator.clients.measuring import Measurer
 from model_operator.clients.pods import DirectPodReader, PodReader
 from model_operator.clients.prometheus import Prometheus
+from model_operator.clients.view import Key
 from model_operator.errors import PodUnreachable
 from model_operator.measurement import Counters, Measurement
 from model_operator.observe import read_resource
@@ -31,6 +32,9 @@ from tests.operator.metrics_pods import MetricsPod, Pods, hang
 
 INTERVAL = timedelta(seconds=30)
 SECOND = timedelta(seconds=1)
+
+
+KEY: Key = ("vision", "c")
 
 
 def make_resource(uid: str = "u", **analysis: Any) -> Resource:
@@ -207,20 +211,26 @@ async def test_what_another_process_has_judged_is_not_judged_again(rollout: Roll
 
 
 async def test_a_forgotten_resource_begins_anew(rollout: Rollout):
-    rollout.measurer.forget(rollout.resource.uid)
+    rollout.measurer.forget((rollout.resource.namespace, rollout.resource.name))
     assert rollout.measurer.due(rollout.resource) is None
     assert await rollout.after(INTERVAL) is None
 
 
-async def test_only_so_many_resources_are_remembered(rollout: Rollout, monkeypatch):
-    monkeypatch.setattr(measuring, "MOST_RESOURCES", 2)
+async def test_a_resource_made_anew_under_its_name_begins_anew(rollout: Rollout):
+    rollout.canary[0].requests += 100
+    rollout.resource = replace(rollout.resource, uid="another")
+    assert await rollout.after(INTERVAL) is None
+    rollout.canary[0].requests += 2
+    assert (await rollout.judged()).of(CANARY).window.requests == 2
+
+
+async def test_however_many_are_rolled_out_each_is_measured(rollout: Rollout):
     rollout.canary = rollout.stable = []
     first = rollout.resource
-    for uid in ("second", "third"):
-        rollout.resource = make_resource(uid)
+    for number in range(3_000):
+        rollout.resource = replace(first, name=f"other-{number}", uid=f"other-{number}")
         await rollout.measure()
-    assert rollout.measurer.due(first) is None
-    assert rollout.measurer.due(rollout.resource) is not None
+    assert rollout.measurer.due(first) is not None
 
 
 # --- pods that come and go -----------------------------------------------------------------------
@@ -422,17 +432,36 @@ async def test_pods_that_hang_take_no_time_from_those_of_others(reader: PodReade
     hanging = await make_pods.start("h", answer=hang)
     well = await make_pods.start("w", requests=1)
 
-    async def read(pod: MetricsPod, patience: float) -> bytes:
+    async def read(key: Key, pod: MetricsPod, patience: float) -> bytes:
         port = pod.body["spec"]["containers"][0]["ports"][0]["containerPort"]
-        return await reader.get("ns", pod.name, "127.0.0.1", port, "/metrics", patience)
+        return await reader.get(key, pod.name, "127.0.0.1", port, "/metrics", patience)
 
-    blocked = [asyncio.create_task(read(hanging, 1.0)) for _ in range(pods.CONCURRENCY)]
+    everyone = range(4 * pods.AT_ONCE)
+    blocked = [asyncio.create_task(read(KEY, hanging, 1.0)) for _ in everyone]
     async with asyncio.timeout(10):
-        while hanging.reads < pods.CONCURRENCY:  # noqa: ASYNC110 - a server counts them
+        while hanging.reads < pods.AT_ONCE:  # noqa: ASYNC110 - a server counts them
             await asyncio.sleep(0.01)
-        assert b"http_requests_total" in await read(well, 0.5)
+        assert b"http_requests_total" in await read(("vision", "other"), well, 0.5)
+        assert hanging.reads == pods.AT_ONCE, "it had to wait for those that hang"
+        await asyncio.wait(blocked[: pods.AT_ONCE])
+        assert b"http_requests_total" in await read(KEY, well, 0.5), "its own come in their turn"
         ended = await asyncio.gather(*blocked, return_exceptions=True)
     assert {type(end) for end in ended} == {PodUnreachable}
+
+
+async def test_the_process_reads_only_so_many_pods_at_a_time(reader: PodReader, make_pods: Pods):
+    hanging = await make_pods.start("h", answer=hang)
+    port = hanging.body["spec"]["containers"][0]["ports"][0]["containerPort"]
+    keys = [("vision", f"model-{number}") for number in range(100)]
+    read = [
+        asyncio.create_task(reader.get(key, "h", "127.0.0.1", port, "/metrics", 0.5))
+        for key in keys
+    ]
+    await asyncio.sleep(0.4)
+    assert hanging.reads == pods.AT_ONCE_IN_ALL
+    for task in read:
+        task.cancel()
+    await asyncio.gather(*read, return_exceptions=True)
 
 
 async def test_a_pod_that_could_not_be_read_before_has_counted_nobody_knows_when(
@@ -456,12 +485,12 @@ async def test_a_pod_that_nobody_listens_at_is_unreachable(reader: PodReader):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(PodUnreachable, match=f"pod p .127.0.0.1:{port}/metrics.: "):
-        await reader.get("ns", "p", "127.0.0.1", port, "/metrics", 5)
+        await reader.get(KEY, "p", "127.0.0.1", port, "/metrics", 5)
 
 
 async def test_an_address_of_ipv6_is_one_too(reader: PodReader):
     with pytest.raises(PodUnreachable, match=r"pod p \(\[::1\]:9/x\): "):
-        await reader.get("ns", "p", "::1", 9, "/x", 5)
+        await reader.get(KEY, "p", "::1", 9, "/x", 5)
 
 
 def proxied(url: str) -> PodReader:
@@ -479,7 +508,7 @@ async def test_outside_the_cluster_a_pod_is_read_through_the_api_server():
 
     async with serving(api_server) as url:
         reader = proxied(url)
-        assert await reader.get("vision", "c-0", "10.0.0.1", 8000, "/metrics", 5) == b"the metrics"
+        assert await reader.get(KEY, "c-0", "10.0.0.1", 8000, "/metrics", 5) == b"the metrics"
         await reader.close()
     assert asked == [("GET", "/api/v1/namespaces/vision/pods/c-0:8000/proxy/metrics", "*/*")]
 
@@ -502,7 +531,7 @@ async def test_what_the_api_server_does_not_hand_through_is_an_unreachable_pod(r
         try:
             patience = 1 if respond is hang else 10
             with pytest.raises(PodUnreachable, match=words):
-                await reader.get("vision", "c-0", "10.0.0.1", 8000, "/metrics", patience)
+                await reader.get(KEY, "c-0", "10.0.0.1", 8000, "/metrics", patience)
         finally:
             await reader.close()
 

@@ -22,6 +22,7 @@ from model_operator.clients.cluster import path
 from model_operator.clients.measuring import Measurer
 from model_operator.clients.pods import DirectPodReader
 from model_operator.clients.prometheus import Prometheus
+from model_operator.clients.questions import Questions
 from model_operator.decide import decide
 from model_operator.errors import ResolutionDelayed
 from model_operator.observe import Sources, observe
@@ -115,6 +116,7 @@ async def seen(world: World, *foreign: Body, registry_is_down: bool = False) -> 
             children=ChildReader(cluster),
             registry=Registry(down=registry_is_down),
             following=follows_nothing(),
+            questions=Questions(lambda key: None),
             measurer=Measurer(reader, Prometheus(None)),
             pods=reader,
             defaults=DEFAULTS,

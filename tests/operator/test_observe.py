@@ -12,6 +12,7 @@ from model_operator.clients.children import ChildReader
 from model_operator.clients.measuring import Measurer
 from model_operator.clients.pods import DirectPodReader
 from model_operator.clients.prometheus import Prometheus
+from model_operator.clients.questions import Questions
 from model_operator.clients.registry import MlflowRegistry
 from model_operator.clients.view import View
 from model_operator.observe import Sources, observe
@@ -45,7 +46,14 @@ async def test_what_went_with_its_resource_is_not_taken_for_lost():
         stack.push_async_callback(reader.close)
         measurer = Measurer(reader, Prometheus(None))
         sources = Sources(
-            cluster, ChildReader(cluster), registry, follows_nothing(), measurer, reader, defaults
+            cluster=cluster,
+            children=ChildReader(cluster),
+            registry=registry,
+            following=follows_nothing(),
+            questions=Questions(lambda key: None),
+            measurer=measurer,
+            pods=reader,
+            defaults=defaults,
         )
         found = await observe(sources, "vision", "cats-dogs", now)
         assert found is None
@@ -79,6 +87,7 @@ async def test_a_pass_asks_for_the_children_that_the_views_know_and_lists_only_p
             children=ChildReader(cluster, views),
             registry=MlflowRegistry(Settings(server_image="example/server:1")),
             following=follows_nothing(),
+            questions=Questions(lambda key: None),
             measurer=Measurer(pods, Prometheus(None)),
             pods=pods,
             defaults=Defaults(server_image="example/server:1", tracking_uri=None),

@@ -15,7 +15,7 @@ from aiohttp import web
 from model_operator import reasons
 from model_operator.api import ModelSource
 from model_operator.clients import mlflow as mlflow_module
-from model_operator.clients.registry import MlflowRegistry
+from model_operator.clients.registry import AT_ONCE, MlflowRegistry
 from model_operator.errors import ResolutionDelayed, ResolutionError, ResolutionRefused
 from model_operator.revisions import ResolvedModel, Undigested
 from model_operator.settings import Settings
@@ -294,6 +294,33 @@ async def test_a_registry_that_does_not_answer_in_time_is_temporary(monkeypatch)
     async with serving(handler) as url:
         with pytest.raises(ResolutionDelayed, match="no answer in time"):
             await resolve(url, "models:/cats-dogs/1")
+
+
+async def test_a_registry_that_hangs_is_asked_a_few_things_at_a_time():
+    hanging: list[str] = []
+    tags = [{"key": "sha256", "value": digest_of(1)}]
+
+    async def hang(request: web.BaseRequest) -> web.Response:
+        hanging.append(request.path)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.json_response({"model_version": {"version": "1", "tags": tags}})
+
+    async with serving(hang) as bad, serving(answer) as good:
+        registry = MlflowRegistry(settings(good, allowed_hosts=("127.0.0.1",)))
+        source = ModelSource(uri="models:/cats-dogs/1", registry=bad)
+        asking = [asyncio.create_task(registry.resolve(source)) for _ in range(5 * AT_ONCE)]
+        async with asyncio.timeout(10):
+            while len(hanging) < AT_ONCE:  # noqa: ASYNC110 - a server counts them
+                await asyncio.sleep(0.01)
+            found = await registry.resolve(ModelSource(uri="models:/cats-dogs/1"))
+        assert isinstance(found, ResolvedModel)
+        assert len(hanging) == AT_ONCE
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
 
 
 async def test_without_a_registry_the_sentence_names_the_setting():

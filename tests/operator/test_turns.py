@@ -76,6 +76,20 @@ def test_what_has_begun_goes_on_however_many_others_there_are():
     assert serving(world) == {"2": 3}
 
 
+def test_a_canary_that_waits_for_its_pause_to_end_keeps_nobody_from_beginning():
+    world = Crowded(canary({"setWeight": 34}, {"pause": {"duration": "1h"}}))
+    world.settle()
+    world.edit(canary({"setWeight": 34}, {"pause": {"duration": "1h"}}).version(2))
+    world.one_pass()
+    assert standing.rolls_out(world.status), "its pods start"
+    for _ in range(60):
+        world.one_pass()
+        world.play_pods()
+        world.wait(1)
+    assert ready(world)[0] == reasons.INTRODUCING
+    assert not standing.rolls_out(world.status)
+
+
 def test_a_first_revision_and_a_rollback_wait_for_nobody():
     world = Crowded(make_model_deployment())
     world.elsewhere = 1

@@ -23,8 +23,6 @@ from model_operator.revisions import ResolvedModel, Undigested
 Alias = tuple[str, str]
 """The registry as sources name it, empty for the operator's own, and the URI."""
 Answer = TaggedVersion | ResolutionError
-AT_ONCE = 8
-"""Requests that are under way together."""
 
 log = structlog.get_logger(__name__)
 
@@ -97,10 +95,9 @@ class Following:
 
     async def round(self) -> None:
         """Asks once for every alias that is followed."""
-        free = asyncio.Semaphore(AT_ONCE)
 
         async def ask(alias: Alias, source: ModelSource) -> None:
-            async with free, self._asking[alias]:
+            async with self._asking[alias]:
                 if alias in self._followers:
                     await self._ask(alias, source)
 

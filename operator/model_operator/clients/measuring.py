@@ -8,7 +8,7 @@ anew; how many judgements failed before is in status.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from model_operator import api, diagnosis
 from model_operator.clients import exposition
 from model_operator.clients.pods import PodReader
 from model_operator.clients.prometheus import Prometheus
+from model_operator.clients.view import Key
 from model_operator.errors import MetricsUnreadable, PodUnreachable
 from model_operator.measurement import (
     Counters,
@@ -39,8 +40,6 @@ METRICS_PORT = 8000
 """Where a pod names no port `http`."""
 SILENT_AFTER = 2
 """Readings in a row that must fail before a pod counts as unreadable: one may hit a restart."""
-MOST_RESOURCES = 2_000
-"""Whose readings are kept; beyond that those that were asked about longest ago are forgotten."""
 
 
 @dataclass
@@ -66,6 +65,7 @@ class _Snapshot:
 class _State:
     """All that is kept of one resource."""
 
+    uid: str
     step: tuple[str, str | None, datetime | None]
     pods: dict[str, _Pod] = field(default_factory=dict)
     totals: dict[str, Counters] = field(default_factory=dict)
@@ -83,15 +83,19 @@ class Measurer:
     def __init__(self, pods: PodReader, prometheus: Prometheus) -> None:
         self._reader = pods
         self._prometheus = prometheus
-        self._states: OrderedDict[str, _State] = OrderedDict()
+        self._states: dict[Key, _State] = {}
 
-    def forget(self, uid: str) -> None:
-        """Drops what is kept of a resource, once its rollout has ended."""
-        self._states.pop(uid, None)
+    def __len__(self) -> int:
+        """How many resources' readings are kept."""
+        return len(self._states)
+
+    def forget(self, key: Key) -> None:
+        """Drops what is kept of a resource, once its rollout has ended or it is gone."""
+        self._states.pop(key, None)
 
     def due(self, resource: Resource) -> datetime | None:
         """When there will be something to judge; None before the first reading."""
-        state = self._states.get(resource.uid)
+        state = self._states.get(_key(resource))
         if state is None or state.window_began is None:
             return None
         return state.window_began.at + interval_of(resource)
@@ -114,7 +118,7 @@ class Measurer:
         it becomes the measurement's `until`, or later.
         """
         step = (canary, stable, step_started_at)
-        state = self._state(resource.uid, step)
+        state = self._state(resource, step)
         if state.pending is not None:
             given, end = state.pending
             if last_judged_at is None or last_judged_at < given.until.replace(microsecond=0):
@@ -146,12 +150,12 @@ class Measurer:
         state.pending = (measurement, end)
         return measurement
 
-    def _state(self, uid: str, step: tuple[str, str | None, datetime | None]) -> _State:
+    def _state(self, resource: Resource, step: tuple[str, str | None, datetime | None]) -> _State:
         """What is kept, with a window yet to begin where the step is a new one."""
-        state = self._states.setdefault(uid, _State(step))
-        self._states.move_to_end(uid)
-        if len(self._states) > MOST_RESOURCES:
-            self._states.popitem(last=False)
+        key, uid = _key(resource), resource.uid
+        state = self._states.get(key)
+        if state is None or state.uid != uid:
+            state = self._states[key] = _State(uid, step)
         if state.step != step:
             state.step, state.pending = step, None
             state.step_began = state.window_began = None
@@ -194,7 +198,7 @@ class Measurer:
         name = pod["metadata"]["name"]
         try:
             content = await self._reader.get(
-                resource.namespace, name, _address(pod), _port(pod), METRICS_PATH, READ_SECONDS
+                _key(resource), name, _address(pod), _port(pod), METRICS_PATH, READ_SECONDS
             )
             return exposition.parse(content)
         except PodUnreachable as error:
@@ -236,6 +240,10 @@ class Measurer:
         for placeholder, value in values.items():
             query = query.replace(placeholder, value)
         return await self._prometheus.query(query)
+
+
+def _key(resource: Resource) -> Key:
+    return resource.namespace, resource.name
 
 
 def interval_of(resource: Resource) -> timedelta:

@@ -6,20 +6,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Literal, Protocol
+from weakref import WeakValueDictionary
 
 import aiohttp
 from kubernetes.aio import client
 
 from model_operator.clients.transport import CallObserver, Transport, read_at_most, words_of
+from model_operator.clients.view import Key
 from model_operator.errors import ApiError, ApiUnreachable, PodUnreachable
 
 MOST_BYTES = 4 * 1024 * 1024
 """Of one answer. A model server's metrics are 80 kB, and 400 bytes more for each class."""
-CONCURRENCY = 16
-"""Pods that are read at a time, by the whole process."""
+AT_ONCE = 8
+"""Pods of one resource that are read at a time: those that hang must not keep others' waiting."""
+AT_ONCE_IN_ALL = 32
+"""Pods that are read at a time by the whole process, which bounds what their answers take."""
 
 Access = Literal["auto", "direct", "proxy"]
 
@@ -29,14 +34,15 @@ class PodReader(Protocol):
 
     async def get(
         self,
-        namespace: str,
+        key: Key,
         pod_name: str,
         pod_ip: str,
         port: int,
         path: str,
         timeout: float,  # noqa: ASYNC109 - each kind of reading has a patience of its own
     ) -> bytes:
-        """The body of a 2xx answer.
+        """The body of a 2xx answer. `key` is the namespace and the name of the resource whose pod
+        it is.
 
         `timeout` is in seconds, from the moment at which it is this reading's turn: a pod that
         hangs must not make others look as if they did.
@@ -68,6 +74,21 @@ def reader(
     return ProxyPodReader(Transport(client.ApiClient(configuration), observe))
 
 
+class Slots:
+    """Who may read now: each resource has so many readings at a time, and so has the process."""
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(AT_ONCE_IN_ALL)
+        self._own: WeakValueDictionary[Key, asyncio.Semaphore] = WeakValueDictionary()
+
+    @contextlib.asynccontextmanager
+    async def of(self, key: Key) -> AsyncIterator[None]:
+        """Waits for a turn of the resource's own first, so that it never waits with more."""
+        own = self._own.setdefault(key, asyncio.Semaphore(AT_ONCE))
+        async with own, self._all:
+            yield
+
+
 class DirectPodReader:
     """By the pod's own address."""
 
@@ -79,11 +100,11 @@ class DirectPodReader:
             auto_decompress=False,
             headers={"Accept-Encoding": "identity"},
         )
-        self._turns = asyncio.Semaphore(CONCURRENCY)
+        self._slots = Slots()
 
     async def get(
         self,
-        namespace: str,  # noqa: ARG002 - the other way needs it
+        key: Key,
         pod_name: str,
         pod_ip: str,
         port: int,
@@ -95,7 +116,7 @@ class DirectPodReader:
         where = f"pod {pod_name} ({host}:{port}{path})"
         try:
             async with (
-                self._turns,
+                self._slots.of(key),
                 asyncio.timeout(timeout),
                 self._session.get(f"http://{host}:{port}{path}", allow_redirects=False) as response,
             ):
@@ -117,11 +138,11 @@ class ProxyPodReader:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._turns = asyncio.Semaphore(CONCURRENCY)
+        self._slots = Slots()
 
     async def get(
         self,
-        namespace: str,
+        key: Key,
         pod_name: str,
         pod_ip: str,  # noqa: ARG002 - the other way needs it
         port: int,
@@ -129,10 +150,10 @@ class ProxyPodReader:
         timeout: float,  # noqa: ASYNC109
     ) -> bytes:
         """See `PodReader`."""
-        target = f"/api/v1/namespaces/{namespace}/pods/{pod_name}:{port}/proxy{path}"
+        target = f"/api/v1/namespaces/{key[0]}/pods/{pod_name}:{port}/proxy{path}"
         where = f"pod {pod_name} (port {port}, {path}) through the API server"
         try:
-            async with self._turns, asyncio.timeout(timeout):
+            async with self._slots.of(key), asyncio.timeout(timeout):
                 return await self._transport.read(
                     "get", "Pod", target, {}, accept="*/*", at_most=MOST_BYTES
                 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +27,8 @@ from model_operator.settings import Settings
 from model_operator.wording import one_line
 
 DIGEST_TAG = "sha256"
+AT_ONCE = 8
+"""Requests to one server that are under way together: others must not wait for one that hangs."""
 MOST_CHARACTERS = 200
 """Of a text of the registry's that is shown."""
 _URI = re.compile(r"^models:/(?P<name>[^/@]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[\w.-]+))$")
@@ -62,6 +66,9 @@ class MlflowRegistry:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(AT_ONCE)
+        )
         self._allowed = Allowed(
             settings.allowed_schemes, settings.allowed_hosts, settings.tracking_uri
         )
@@ -123,7 +130,8 @@ class MlflowRegistry:
         own = same_server(address, self._settings.tracking_uri)
         client = MlflowClient(address, headers_of(self._settings) if own else {})
         try:
-            return await client.get(endpoint, query)
+            async with self._turns[address]:
+                return await client.get(endpoint, query)
         except MlflowError as error:
             raise _unresolved(error, uri) from error
 
