@@ -52,6 +52,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would redirect to whatever host the client names
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `rest.telemetry` is ours
     )
     # The packaged Swagger UI reads 3.0; nothing in these schemas needs 3.1.
     app.openapi_version = "3.0.3"

@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, setting in settings.lookalikes(os.environ).items():
             log.warning("a variable is no setting", variable=name, perhaps_meant=setting)
         scheduling.shorten_slice()  # before any thread is started
+        scheduling.shorten_turns()
         open_files.raise_limit()
         return serve.run(loaded)
     except StartupError as error:

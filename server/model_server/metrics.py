@@ -79,6 +79,8 @@ class Metrics:
             "Time from the request's header to the end of its answer.",
             "path",
         )
+        self._timed = {OTHER}
+        self.duration.labels(OTHER)
         self.in_progress = self._gauge("http_requests_in_progress", "Requests not answered yet.")
         self._rejected = self._counter(
             "http_requests_rejected_total",
@@ -192,10 +194,19 @@ class Metrics:
                 self.shadow.labels(label, agreement)
 
     def expect(self, method: str, path: str, statuses: Iterable[int]) -> None:
-        """Count a route's answers from 0."""
-        self.duration.labels(path)
+        """Count a route's answers from 0, and their time where it predicts, which is by POST. All
+        other routes are timed together: a histogram of each would be most of what is printed.
+        """
+        if method == "POST":
+            self._timed.add(path)
+            self.duration.labels(path)
         for status in statuses:
             self.requests.labels(method, path, str(status))
+
+    def answered(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Count an answer of a route; `seconds` from the request's header to the answer's end."""
+        self.requests.labels(method, path, str(status)).inc()
+        self.duration.labels(path if path in self._timed else OTHER).observe(seconds)
 
     def observe(self, workers: Workers) -> None:
         """Read the queue's depth from `workers` whenever the metrics are read."""

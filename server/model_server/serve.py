@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -126,7 +127,9 @@ class _Loading(threading.Thread):
         """Come to an outcome."""
         self.outcome.set_running_or_notify_cancel()  # it can no longer be cancelled
         try:
-            self.outcome.set_result(load_model(self._settings, self._workers))
+            model = load_model(self._settings, self._workers)
+            _let_the_collector_pass_over_what_stays()
+            self.outcome.set_result(model)
         except StartupError as refusal:
             self.outcome.set_exception(refusal)
         except Exception as error:
@@ -139,6 +142,14 @@ class _Loading(threading.Thread):
                     " the model again."
                 )
             )
+
+
+def _let_the_collector_pass_over_what_stays() -> None:
+    """Libraries and model live as long as the process. To look through them takes the collector a
+    tenth of a second, in which every thread stands still.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _take(

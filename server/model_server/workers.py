@@ -104,20 +104,20 @@ class _Lane:
         def start() -> T:
             return held[0]()
 
-        def over(_: Future[T]) -> None:
+        def over(ended: Future[T]) -> None:
             held.clear()
-            self._done()
+            self._leave(answered=not ended.cancelled())
             when_over()
 
         try:
             future = self.executor.submit(start)
         except BaseException:
-            self._done()
+            self._leave(answered=False)
             when_over()
             raise
         future.add_done_callback(over)
         return future
 
-    def _done(self) -> None:
+    def _leave(self, *, answered: bool) -> None:
         with self._lock:
-            self._admission.leave(time.monotonic())
+            self._admission.leave(time.monotonic(), answered=answered)

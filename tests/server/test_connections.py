@@ -22,6 +22,7 @@ from structlog.testing import capture_logs
 from model_server.app import create_app
 from model_server.lifecycle import Lifecycle
 from model_server.metrics import Metrics
+from model_server.rest import protocol
 from model_server.rest.connections import ConnectionLife
 from model_server.settings import Settings
 from model_server.workers import Workers
@@ -110,6 +111,46 @@ def test_a_client_that_sends_ahead_waits_while_nothing_is_answered(request_: byt
     assert waiting < 400
     assert size < 2_000_000
     assert said.count(b"<held>") == many + 1
+
+
+async def much(scope: Scope, receive: Receive, send: Send) -> None:
+    await Request(scope, receive).body()
+    await PlainTextResponse(bytes(1_000_000))(scope, receive, send)
+
+
+def test_a_client_that_does_not_read_its_answers_is_cut_off(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "_UNREAD_SECONDS", 0.3)
+
+    async def scene() -> int:
+        async with running(much) as server:
+            client = server.connect()
+            client.sendall(GET * 50)
+            await server.accepted()
+            await until(lambda: not server.server.server_state.connections)
+            return len(await answers(client))
+
+    assert play(scene()) < 50_000_000
+
+
+def test_a_client_that_reads_slowly_has_all_of_its_answers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "_UNREAD_SECONDS", 0.3)
+    length = 10_000_000
+
+    async def many(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(bytes(length))(scope, receive, send)
+
+    async def scene() -> int:
+        async with running(many) as server:
+            client = server.connect()
+            client.sendall(GET)
+            got = 0
+            while got < length:
+                got += len(await asyncio.to_thread(client.recv, 1_000_000))
+                await asyncio.sleep(0.05)
+            client.close()
+            return got
+
+    assert play(scene()) > length
 
 
 async def trickled(client: socket.socket) -> None:

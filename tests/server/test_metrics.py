@@ -18,6 +18,12 @@ from model_server.model import Identity
 from model_server.workers import Workers
 from tests.server.artifacts import CLASSES, SIDE, encode, make_picture
 
+PREDICTING = (
+    "/predict",
+    "/v2/models/{model}/infer",
+    "/v2/models/{model}/versions/{version}/infer",
+)
+
 JPEG = {"content": encode(make_picture()), "headers": {"content-type": "image/jpeg"}}
 IDENTITY = {"model_name", "model_version", "revision"}
 ROW = re.compile(r"^\| `([a-z_0-9]+)` \| (counter|gauge|histogram) \| (.*?) \|", re.MULTILINE)
@@ -109,7 +115,17 @@ async def test_what_is_known_beforehand_is_there_as_0_before_the_first_request(
     for status in ("200", "400", "503"):
         labels = {"method": "POST", "path": "/predict", "status": status}
         assert await value(client, "http_requests_total", **labels) == 0
-    assert await value(client, "http_request_duration_seconds_count", path="/predict") == 0
+    for path in PREDICTING:
+        assert await value(client, "http_request_duration_seconds_count", path=path) == 0
+
+
+async def test_only_routes_that_predict_have_a_histogram_of_their_own(client: httpx.AsyncClient):
+    for path in ("/health", "/ready", "/v2", "/docs", "/nothing"):
+        await client.get(path)
+    family = (await families(client))["http_request_duration_seconds"]
+    assert {sample.labels["path"] for sample in family.samples} == {*PREDICTING, "other"}
+    # Those, and the reading itself where it is over.
+    assert await value(client, "http_request_duration_seconds_count", path="other") >= 5
 
 
 async def test_the_reasons_of_refusals_are_the_problems_that_there_are(client: httpx.AsyncClient):

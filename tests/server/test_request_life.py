@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 import time
@@ -17,6 +18,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from model_server.app import create_app
+from model_server.errors import RequestError
 from model_server.lifecycle import Lifecycle
 from model_server.loading import load_model
 from model_server.metrics import Metrics
@@ -319,3 +321,27 @@ def test_a_prediction_that_nobody_wants_any_more_stops_at_its_next_picture(
     with pytest.raises(Abandoned):
         predict([JPEG, JPEG, damaged], is_wanted)
     assert asked == [0, 1]
+
+
+def refusals() -> list[str]:
+    """Those that exist, what is kept on purpose among them."""
+    return [str(one) for one in gc.get_objects() if issubclass(type(one), RequestError)]
+
+
+async def test_a_refused_request_leaves_nothing_for_the_collector_to_find(
+    client: httpx.AsyncClient, gate: Gate
+):
+    """Until it came, its body would be held without being counted."""
+    gate.open.set()
+    broken = JPEG[: len(JPEG) // 2]
+    await client.post("/predict", content=broken, headers=IMAGE)
+    gc.collect()
+    gc.disable()
+    try:
+        before = refusals()
+        for _ in range(5):
+            answer = await client.post("/predict", content=broken, headers=IMAGE)
+            assert answer.status_code == 400
+        assert refusals() == before
+    finally:
+        gc.enable()

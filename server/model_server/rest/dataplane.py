@@ -84,9 +84,10 @@ class Dataplane:
         copied = shadow.is_mirrored(request.headers)
         give_back = partial(self._room.give_back, len(body))
         try:
-            prediction = self._workers.run(timed, give_back, copied=copied)
             with self._metrics.awaiting_prediction(), self._quiet.broken():
-                predictions = await self._wait(prediction, request, deadline)
+                predictions = await self._wait(
+                    self._workers.run(timed, give_back, copied=copied), request, deadline
+                )
         finally:
             abandoned.set()  # a job that still runs stops at its next picture
         labels = [item.label for item in predictions.items]
@@ -116,6 +117,8 @@ class Dataplane:
         finally:
             gone.cancel()
             prediction.cancel()
+            # What is raised is of this frame, which must not hold what holds it, and the body.
+            del prediction
         raise PredictionTimeout(
             f"The request took longer than {self._settings.request_timeout_seconds:g} s, its body"
             " and the queue included: send it again later."

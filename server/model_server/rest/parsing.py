@@ -29,6 +29,8 @@ _AGAIN_SECONDS = 0.5
 _MOST_WAITING = 4
 """Requests of one connection that wait for the answer before them, give or take one piece's."""
 _PIECE_BYTES = 8 * 1024
+"""Parsed at a time where a request may begin: in one piece there is room for many."""
+_BODY_PIECE_BYTES = 256 * 1024
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 _MALFORMED = MalformedRequest(
@@ -52,7 +54,7 @@ class PacedProtocol(HttpToolsProtocol):
         self._head_seconds: float = getattr(state, "head_timeout_seconds", _HEAD_SECONDS)
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_begun = False
-        self._unparsed = bytearray()
+        self._unparsed = memoryview(b"")
         self._quiet_bytes = 0  # without a request's beginning, its body or its end in them
         self._moved = False
         self._upgrading = False
@@ -64,7 +66,9 @@ class PacedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse it now, or once answers have been given."""
         if not self._parsed_all:
-            self._unparsed += data
+            self._unparsed = memoryview(
+                b"".join((self._unparsed, data)) if self._unparsed else data
+            )
             self._parse()
 
     def stop_parsing(self) -> None:
@@ -140,20 +144,25 @@ class PacedProtocol(HttpToolsProtocol):
 
     def _parse(self) -> None:
         while self._unparsed and len(self.pipeline) < _MOST_WAITING:
-            piece = bytes(self._unparsed[:_PIECE_BYTES])
-            del self._unparsed[:_PIECE_BYTES]
+            size = _BODY_PIECE_BYTES if self._in_body() else _PIECE_BYTES
+            piece, self._unparsed = self._unparsed[:size], self._unparsed[size:]
             self._parse_piece(piece)
         if self._unparsed:
             self.flow.pause_reading()
         elif self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()
 
-    def _parse_piece(self, piece: bytes) -> None:
+    def _in_body(self) -> bool:
+        """Whether what comes next is of a body, for the most part."""
+        return not self.pipeline and self._owed > 0 and bool(self.cycle.more_body)
+
+    def _parse_piece(self, piece: memoryview) -> None:
         self._moved = False
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
-            self._unparsed[:0] = piece[upgrade.args[0] :]
+            rest = b"".join((piece[upgrade.args[0] :], self._unparsed))
+            self._unparsed = memoryview(rest)
             self._ignore_upgrade()
         except httptools.HttpParserError as error:
             cause = error.__context__
@@ -199,7 +208,7 @@ class PacedProtocol(HttpToolsProtocol):
 
     def _stop(self) -> None:
         self._end_head()
-        self._unparsed.clear()
+        self._unparsed = memoryview(b"")
         self._parsed_all = self._last_begun = True
         if not self.transport.is_closing():
             self.flow.pause_reading()

@@ -22,6 +22,8 @@ _FIRST_REQUEST_SECONDS = 1.0
 """How long a connection that is new when the process ends has for its first request."""
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 * 1024 * 1024
+_UNREAD_SECONDS = 30.0
+"""How long a client may read nothing of what is written, where that is more than can lie unread."""
 
 
 class TimedProtocol(PacedProtocol):
@@ -36,6 +38,7 @@ class TimedProtocol(PacedProtocol):
         self._half_closed = False
         self._listening_ended = False
         self._linger_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._lingered_bytes = 0
         self._answers = _Answers(transport, self._close_after_answer)
         self._await_request()
@@ -110,9 +113,20 @@ class TimedProtocol(PacedProtocol):
         elif self._listening_ended:
             self._end_if_idle()
 
+    def pause_writing(self) -> None:
+        """Wait for the client to read, for a while: nobody else would end what it holds up."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """Go on: it has read."""
+        super().resume_writing()
+        self._end_unread()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the last request, which holds this connection."""
         super().connection_lost(exc)
+        self._end_unread()
         self._unset_keepalive_if_required()
         if self._linger_timer is not None:
             self._linger_timer.cancel()
@@ -185,6 +199,21 @@ class TimedProtocol(PacedProtocol):
         self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
         self.transport.write_eof()
         self.flow.resume_reading()
+
+    def _await_reader(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._unread_timer = self.loop.call_later(_UNREAD_SECONDS, self._judge_reader, left)
+
+    def _judge_reader(self, left_before: int) -> None:
+        if self.transport.get_write_buffer_size() < left_before:
+            self._await_reader()
+        else:
+            self.transport.abort()
+
+    def _end_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _may_read(self) -> bool:
         return self._linger_timer is not None or super()._may_read()

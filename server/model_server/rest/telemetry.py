@@ -108,8 +108,7 @@ class Telemetry:
     def _count(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
         method, path = scope["method"], self._template(scope)
         verb = method if method in _METHODS else OTHER
-        self._metrics.requests.labels(verb, path, str(status)).inc()
-        self._metrics.duration.labels(path).observe(seconds)
+        self._metrics.answered(verb, path, status, seconds)
         if "problem" in fields:
             self._metrics.reject(fields["problem"])
 
