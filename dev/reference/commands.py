@@ -5,6 +5,7 @@ versions of Python, so the page has one of its own.
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 
 from dev.reference.markdown import table
@@ -12,6 +13,7 @@ from model_operator.cli.arguments import make_parser
 from model_server import main as serve
 from model_training import cli as training
 
+EXAMPLES = "examples:"
 INTRODUCTION = """\
 # Commands
 
@@ -42,10 +44,19 @@ def _section(parser: argparse.ArgumentParser, *, of: argparse.ArgumentParser | N
     told = [action for action in parser._actions if _is_told(action)]
     rows = [_row(action) for action in told if not known.intersection(action.option_strings)]
     level = "###" if of else "##"
-    words = [parser.description or "", parser.epilog or ""]
-    text = "\n\n".join(" ".join(part.split()) for part in words if part)
+    words = (*(parser.description or "").split("\n\n"), *(parser.epilog or "").split("\n\n"))
+    text = "\n\n".join(_paragraph(part) for part in words if part.strip())
     shown = f"\n{table(['argument', 'meaning'], rows)}" if rows else ""
     return f"\n{level} {parser.prog}\n\n{text}\n{shown}"
+
+
+def _paragraph(words: str) -> str:
+    """Prose, or the examples as they are to be typed, each on a line of its own."""
+    if words.lstrip().startswith(EXAMPLES):
+        lines = textwrap.dedent(words.strip().removeprefix(EXAMPLES).strip("\n")).splitlines()
+        typed = "\n".join(line.strip() for line in lines)
+        return f"Examples:\n\n```console\n{typed}\n```"
+    return " ".join(words.split())
 
 
 def _is_told(action: argparse.Action) -> bool:

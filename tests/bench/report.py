@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,15 @@ IDLE_PERCENT = 1.0
 EDIT_P50_MS, EDIT_P99_MS = 15.0, 50.0
 KILOBYTES_EACH = 10.0
 UNRELATED_MEGABYTES = 5.0
+_HEAD = """\
+# The operator with {size:,} resources
+
+Measured by `make bench-operator RESOURCES={size} WRITE=1` on {processors} processors, which the
+operator shares with etcd, the API server and what plays the workloads' pods.
+
+![Seconds until {size:,} resources have converged]({name}.svg)
+
+"""
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,8 @@ def write(found: Found, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     name = f"operator-{found.size}"
-    (folder / f"{name}.md").write_text("\n".join(table(found)) + "\n")
+    head = _HEAD.format(size=found.size, processors=os.cpu_count(), name=name)
+    (folder / f"{name}.md").write_text(head + "\n".join(table(found)) + "\n")
     bars = {
         "the same requests,\nbare client": found.floor.seconds,
         "CV Factory": found.ours.seconds,
