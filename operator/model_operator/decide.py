@@ -40,6 +40,7 @@ MEASURE_PAUSE = timedelta(milliseconds=100)
 REGISTRY_PAUSE = timedelta(seconds=60)
 REFUSAL_PAUSE = timedelta(seconds=8)
 """A quota, an admission rule or a role may be mended at any moment, and nothing tells of it."""
+_TEMPORARY = (reasons.RESOLVING, reasons.SOURCE_UNREACHABLE, reasons.REGISTRY_UNREACHABLE)
 STRATEGIES = {
     "Standard": standard.advance,
     "Recreate": recreate.advance,
@@ -182,9 +183,16 @@ def find_obstacle(observed: Observed, model_resolved: Verdict) -> Verdict | None
     cannot = autoscaling.obstacle(observed) or providers.obstacle(observed)
     if found := cannot or next(iter(refused), None):
         return found
-    if not model_resolved.holds and not isinstance(observed.resolution, ResolutionDelayed):
+    if not model_resolved.holds and not _may_still_be_resolved(observed, model_resolved):
         return Verdict(True, model_resolved.reason, model_resolved.message)
     return None
+
+
+def _may_still_be_resolved(observed: Observed, model_resolved: Verdict) -> bool:
+    """Whether nobody has to act. While a registry is asked again, its last word still counts."""
+    if observed.awaits_registry:
+        return model_resolved.reason in _TEMPORARY
+    return isinstance(observed.resolution, ResolutionDelayed)
 
 
 def blocks_the_rollout(observed: Observed, obstacle: Verdict | None) -> bool:

@@ -134,8 +134,9 @@ async def watch_resources(parts: Parts, frame: Frame) -> None:
     def look(key: Key, body: Mapping[str, Any]) -> None:
         if not standing.is_settled(body):
             unsettled.add(key)
-        if standing.rolls_out(body.get("status") or {}):
-            parts.turns.know(key)
+        told = body.get("status") or {}
+        if standing.is_under_way(told):
+            parts.turns.know(key, rolling=standing.rolls_out(told))
 
     for view in parts.resources:
         while not view.listed:
@@ -155,8 +156,9 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     """All tasks of the process by their names."""
     settings, cluster, metrics = parts.settings, parts.cluster, parts.metrics
     registry = MlflowRegistry(settings)
-    # Through the backlog: all who follow one alias must not stand before what is under way.
-    following = Following(registry, parts.backlog.add, settings.follow_seconds)
+    # All who follow one alias must not stand before what is under way.
+    moved: Backlog[Key] = Backlog(parts.queue.add)
+    following = Following(registry, moved.add, settings.follow_seconds)
     questions: Questions[resolving.Found] = Questions(parts.queue.add)
     metrics.follow_aliases(following.__len__)
     recording = recording_of(parts)
@@ -200,6 +202,7 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         "sweep": sweep.run,
         "backlog": parts.backlog.run,
         "aliases": following.run,
+        "moved aliases": moved.run,
         "questions": questions.run,
         **({"tracker": recording.run} if recording else {}),
         **{f"informer {number}": one.run for number, one in enumerate(informers.values())},

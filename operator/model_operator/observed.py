@@ -13,7 +13,7 @@ from typing import Any
 
 from model_operator import reasons
 from model_operator.api import ModelDeploymentSpec, ModelDeploymentStatus, ModelSource, Recorded
-from model_operator.errors import ResolutionError
+from model_operator.errors import ResolutionAwaited, ResolutionError
 from model_operator.measurement import Measurement
 from model_operator.revisions import ResolvedModel, RevisionRecord, Undigested
 from model_operator.router_answer import RouterAnswer
@@ -185,6 +185,15 @@ class Observed:
     namesakes: tuple[Namesake, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     """What the API server did not accept in this pass."""
+
+    @property
+    def awaits_registry(self) -> bool:
+        """Whether a registry was asked and has not answered yet: what it said last still counts."""
+        answer = self.resolution
+        errors = (
+            (answer.refused, answer.unfollowed) if isinstance(answer, Resolution) else (answer,)
+        )
+        return any(isinstance(error, ResolutionAwaited) for error in errors)
 
     def child(self, kind: str, name: str) -> Body | None:
         """One of what a traffic provider writes, the endpoint included; None when absent."""

@@ -62,7 +62,8 @@ NOT_VALIDATED: Final = "NotValidated"
 """The version has not the tags that spec.model.requiredTags asks for."""
 
 RESOLVING: Final = "Resolving"
-"""A Job computes the digest of a source that nobody has registered."""
+"""A Job computes the digest of a source that nobody has registered, or the registry was asked and
+has not answered yet."""
 
 RESOLVER_FAILED: Final = "ResolverFailed"
 """That Job ended without a digest; it is tried again."""

@@ -71,15 +71,14 @@ class Reconciler:
                     plan = await self._decide_and_apply(observed)
                 except ChildRefused as error:
                     # What was refused is left out of the next plan, so this ends.
-                    refusal = error.refusal
-                    self.sources.children.refused(key, refusal.kind, refusal.name)
-                    observed = observed.refused(refusal)
+                    observed = observed.refused(error.refusal)
                 else:
                     told, failed = plan.status or told, False
                     return plan
         finally:
             rolling, waits = standing.rolls_out(told), standing.waits_for_its_turn(told)
-            self.turns.tell(key, rolling=rolling, waits=waits, failed=failed)
+            under_way = standing.is_under_way(told)
+            self.turns.tell(key, rolling=rolling, waits=waits, under_way=under_way, failed=failed)
             (self.stalled.add if standing.is_stalled(told) else self.stalled.discard)(key)
 
     async def _decide_and_apply(self, observed: Observed) -> Plan:
@@ -89,7 +88,14 @@ class Reconciler:
         plan = decide_in_turn(self.turns, key, observed, now)
         for body in plan.applies:
             self.sources.children.wrote(key, body)
-        await apply(self.sources.cluster, self.emitter, observed, plan, now)
+        try:
+            await apply(self.sources.cluster, self.emitter, observed, plan, now)
+        except ChildRefused:
+            # Nothing tells which of them were written. What was, and no watch has told of yet, is
+            # found by its name.
+            for body in plan.applies:
+                self.sources.children.did_not_write(key, body)
+            raise
         self._offer_records(observed, plan)
         if plan.writes:
             _log_pass(observed, plan)

@@ -92,6 +92,8 @@ def wanted(observed: Observed, now: datetime) -> Body | None:
 
 def deletes(observed: Observed, now: datetime) -> list[Delete]:
     """Every Job that has said what it can. What it said is in status by then."""
+    if observed.awaits_registry:
+        return []  # what it answers may be what one of them computes
     newest = _newest(observed, observed.unverified) if observed.unverified else None
     kept = None if newest is None or wanted(observed, now) else newest["metadata"]["uid"]
     return [
@@ -103,6 +105,8 @@ def deletes(observed: Observed, now: datetime) -> list[Delete]:
 
 def recorded(observed: Observed, now: datetime) -> str | None:
     """The name of the Job that there is after this pass, for status."""
+    if observed.awaits_registry:
+        return observed.resource.status.resolver_job
     if observed.unverified is None:
         return None
     made = wanted(observed, now) or _newest(observed, observed.unverified)

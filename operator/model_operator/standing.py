@@ -37,6 +37,14 @@ def rolls_out(told: Mapping[str, Any]) -> bool:
     return bool(told.get("stable")) and _why_not_ready(told) in (reasons.STARTING, reasons.STOPPING)
 
 
+def is_under_way(told: Mapping[str, Any]) -> bool:
+    """Whether a rollout is, pods or no pods; one that waits for people is not, and neither is a
+    first revision.
+    """
+    introducing = bool(told.get("stable")) and _why_not_ready(told) == reasons.INTRODUCING
+    return introducing or rolls_out(told)
+
+
 def waits_for_its_turn(told: Mapping[str, Any]) -> bool:
     """Whether a rollout would be under way if there were not so many others."""
     return _why_not_ready(told) == reasons.WAITING_FOR_TURN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from model_operator.observed import Observed, Resolution
 from model_operator.revisions import ResolvedModel, RevisionRecord
 from model_operator.route import Route
 from model_operator.verdict import Verdict
+
+_ADDRESS = re.compile(r"https?://\S+")
 
 
 def settle_model(observed: Observed) -> tuple[api.ModelStatus | None, Verdict]:
@@ -34,21 +37,34 @@ def settle_model(observed: Observed) -> tuple[api.ModelStatus | None, Verdict]:
 
 
 def _as_told(observed: Observed, verdict: Verdict, error: ResolutionError | None) -> Verdict:
-    """A registry that is away says so in other words each time, and nobody wants to know: of one
-    spec the first ones stay, while it is away and while it is asked again.
+    """What status says of this spec's model stays while a registry is asked again; and a registry
+    that is away says so in other words each time, which nobody wants to know: the first ones stay.
     """
-    away = reasons.REGISTRY_UNREACHABLE
-    if not isinstance(error, ResolutionAwaited) and (error is None or error.reason != away):
-        return verdict
-    resource = observed.resource
-    same = (reasons.MODEL_RESOLVED, away, resource.generation, "True" if verdict.holds else "False")
-    told = (
-        Verdict(verdict.holds, away, condition.message)
-        for condition in resource.status.conditions or ()
-        if (condition.type, condition.reason, condition.observed_generation, condition.status)
-        == same
+    generation = observed.resource.generation
+    told = next(
+        (
+            Verdict(condition.status == "True", condition.reason, condition.message)
+            for condition in observed.resource.status.conditions or ()
+            if (condition.type, condition.observed_generation)
+            == (reasons.MODEL_RESOLVED, generation)
+        ),
+        None,
     )
-    return next(told, verdict)
+    if told is None or isinstance(error, ResolutionAwaited):
+        return told or verdict
+    away = isinstance(error, ResolutionDelayed) and error.reason == reasons.REGISTRY_UNREACHABLE
+    same = (told.holds, told.reason, _address(told)) == (
+        verdict.holds,
+        verdict.reason,
+        _address(verdict),
+    )
+    return told if away and same else verdict
+
+
+def _address(verdict: Verdict) -> str | None:
+    """Which server a sentence is about."""
+    found = _ADDRESS.search(verdict.message)
+    return found[0].rstrip(".,:;)") if found else None
 
 
 def _resolved(what: str, unfollowed: ResolutionError | None) -> Verdict:

@@ -6,8 +6,9 @@ answer late: as many are refused as with a short one, and those that are answere
 for its whole length. So the queue is short once, for some windows on end, the threads were hardly
 ever free and far more came than was answered: less than that is a burst, or a neighbour that starts
 and takes the processor for some seconds, and what waits then is answered after all. Clients that
-wait for one answer before they ask again never bring that about, however many there are: of them as
-many come as are answered. Pure: the caller brings the time. docs/decisions/0024 says why.
+wait for one answer before they ask again never bring that about, however many there are, as long as
+they wait for it: of them as many come as are answered. Pure: the caller brings the time.
+docs/decisions/0024 says why.
 """
 
 from __future__ import annotations

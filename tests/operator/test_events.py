@@ -101,12 +101,13 @@ def test_the_words_of_a_registry_that_stays_away_are_written_once_for_one_spec(l
     live.resolution_error = ResolutionAwaited(reasons.RESOLVING, waits)
     live.one_pass()
     assert live.condition("ModelResolved") == ("False", reasons.RESOLVING)
-    first = "answers with status 500"
+    server = "the registry at http://mlflow:5000"
+    first = f"{server} answers with status 500"
     for error in (
         ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, first),
-        ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, "cannot be reached"),
+        ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, f"{server} cannot be reached: refused"),
         ResolutionAwaited(reasons.RESOLVING, waits),
-        ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, "no answer in time"),
+        ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, f"{server} cannot be reached: no answer"),
     ):
         live.resolution_error = error
         plan = live.one_pass()
@@ -114,9 +115,28 @@ def test_the_words_of_a_registry_that_stays_away_are_written_once_for_one_spec(l
         assert live.condition("ModelResolved") == ("False", reasons.REGISTRY_UNREACHABLE)
         assert live.status["message"] == first
     assert not live.one_pass().writes
-    live.edit(make_model_deployment().version(3))
+    elsewhere = "the registry at http://mlflow:5001 cannot be reached: refused"
+    live.resolution_error = ResolutionDelayed(reasons.REGISTRY_UNREACHABLE, elsewhere)
     live.one_pass()
-    assert live.status["message"] == "no answer in time"
+    assert live.status["message"] == elsewhere, "the operator has been given another address"
+    nowhere = "the operator has no registry: set MLFLOW_TRACKING_URI"
+    live.resolution_error = ResolutionRefused(reasons.REGISTRY_UNREACHABLE, nowhere)
+    live.one_pass()
+    assert live.status["message"] == nowhere
+
+
+def test_a_model_that_is_refused_stays_so_while_a_slow_registry_is_asked_again(live: World):
+    """It would otherwise be written in turns, and each write would make another pass."""
+    refused = ResolutionRefused(reasons.NOT_VALIDATED, "the tag validation is 'failed'")
+    awaited = ResolutionAwaited(reasons.RESOLVING, "the registry has not answered yet")
+    live.edit(make_model_deployment().version(2))
+    for error in (awaited, refused):
+        live.resolution_error = error
+        live.one_pass()
+    assert live.condition("Stalled") == ("True", reasons.NOT_VALIDATED)
+    for error in (awaited, refused, awaited):
+        live.resolution_error = error
+        assert not live.one_pass().writes
 
 
 def test_another_model_that_does_not_exist_is_told_again(live: World):

@@ -93,6 +93,17 @@ def test_an_alias_that_is_being_asked_for_is_no_news(followed: World):
     assert not followed.one_pass().writes, "it is still away"
 
 
+def test_an_alias_that_names_what_is_refused_is_no_better_while_it_is_asked_for(followed: World):
+    followed.resolution_error = ResolutionRefused(reasons.NOT_VALIDATED, "not validated")
+    followed.one_pass()
+    before = followed.condition("ModelResolved"), followed.condition("Stalled")
+    assert before[1][0] == "True"
+    waits = ResolutionAwaited(reasons.RESOLVING, "the registry has not answered yet")
+    followed.resolution_error = waits
+    assert not followed.one_pass().writes
+    assert (followed.condition("ModelResolved"), followed.condition("Stalled")) == before
+
+
 def test_a_registry_that_is_down_changes_nothing_and_a_condition_says_so(followed: World):
     before = followed.writes.count("status")
     followed.resolution_error = DOWN

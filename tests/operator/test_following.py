@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from model_operator import reasons
 from model_operator.api import ModelSource
-from model_operator.clients.following import Following
+from model_operator.clients.following import AT_ONCE, Following
 from model_operator.clients.registry import MlflowRegistry, TaggedVersion
 from model_operator.clients.view import Key
 from model_operator.errors import ResolutionDelayed, ResolutionError, ResolutionRefused
@@ -228,6 +228,8 @@ async def test_rounds_go_on_for_ever_with_a_pause_between_them(shelf: Shelf):
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
+        for _ in range(10):  # the round before comes to its end
+            await asyncio.sleep(0)
         if len(pauses) == 4:
             ended.set()
             await asyncio.Event().wait()
@@ -242,6 +244,39 @@ async def test_rounds_go_on_for_ever_with_a_pause_between_them(shelf: Shelf):
         await task
     assert pauses == [7, 7, 7, 7]
     assert shelf.asked == {URI: 4}
+
+
+async def test_a_server_that_hangs_makes_nobody_elses_aliases_late():
+    hanging, well = "http://hangs.example", "http://well.example"
+    asked: Counter[str] = Counter()
+    ended = asyncio.Event()
+
+    class Two(Shelf):
+        async def look_up(self, source: ModelSource) -> TaggedVersion:
+            server = str(source.registry)
+            asked[server] += 1
+            if server == hanging and asked[server] > 100:
+                await asyncio.Event().wait()
+            return await super().look_up(source)
+
+    async def sleep(seconds: float) -> None:
+        if asked[well] >= 100 + 3 * 100:
+            ended.set()
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
+
+    following = Following(Two(), lambda key: None, 7, sleep)
+    for number in range(100):
+        for server in (hanging, well):
+            source = follower(f"models:/m-{number}@champion", registry=server)
+            await following.latest((server, str(number)), source)
+    task = asyncio.create_task(following.run())
+    async with asyncio.timeout(30):
+        await ended.wait()
+    assert asked[hanging] == 100 + AT_ONCE
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 HAPPENINGS = st.lists(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from typing import Any
 
@@ -70,9 +71,10 @@ def test_a_pass_goes_on_without_an_answer_and_its_resource_is_woken_when_it_come
         assert await scene.ask("one") is None
         assert now() == pytest.approx(PATIENCE_SECONDS)
         assert await scene.ask("one") is None, "another pass in between asks no second time"
+        assert now() == pytest.approx(PATIENCE_SECONDS), "and waits no second time"
         await asyncio.sleep(20)
-        assert {key for key, _ in scene.woken} == {KEY}
-        assert {round(moment, 6) for _, moment in scene.woken} == {10}
+        assert [key for key, _ in scene.woken] == [KEY]
+        assert [round(moment, 6) for _, moment in scene.woken] == [10]
         assert await scene.ask("one") == "one"
         assert scene.oracle.begun == ["one"]
         assert await scene.ask("one") is None, "an answer is given once: this is asked anew"
@@ -95,6 +97,18 @@ def test_another_question_ends_the_one_before_and_so_does_who_has_none_any_more(
         assert {key for key, _ in scene.woken} == {KEY}
 
     play(story())
+
+
+def test_an_answer_that_nobody_hears_is_no_complaint_in_the_log(caplog: pytest.LogCaptureFixture):
+    async def story() -> None:
+        scene = Scene(10)
+        await scene.ask("refused")
+        await asyncio.sleep(20)
+        scene.questions.forget(KEY)
+        gc.collect()
+
+    play(story())
+    assert caplog.records == []
 
 
 def test_at_the_end_of_a_term_nothing_is_asked_any_more():

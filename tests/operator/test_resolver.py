@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model_operator import naming, reasons, resolver, resolver_job
 from model_operator.decide import decide
+from model_operator.errors import ResolutionAwaited
 from model_operator.observed import Refusal
 from tests.operator.builders import ModelDeploymentBuilder, make_model_deployment
 from tests.operator.world import World
@@ -70,6 +71,17 @@ def test_while_it_is_computed_that_is_what_people_read_and_nothing_is_asked_agai
     assert plan.back_off is None
     assert plan.requeue_after is None
     assert "Warning Resolving" not in computing.events
+
+
+def test_a_registry_that_is_asked_again_meanwhile_ends_no_job(computing: World):
+    """A registered version without a digest is asked for in every pass, and one that is slow would
+    have the Job begin its download anew each time.
+    """
+    before = jobs(computing), computing.status["resolverJob"]
+    waits = ResolutionAwaited(reasons.RESOLVING, "the registry has not answered yet")
+    computing.resolution_error = waits
+    assert not computing.one_pass().writes
+    assert (jobs(computing), computing.status["resolverJob"]) == before
 
 
 def test_what_it_computed_is_frozen_and_the_job_goes():

@@ -87,7 +87,24 @@ def test_a_canary_that_waits_for_its_pause_to_end_keeps_nobody_from_beginning():
         world.play_pods()
         world.wait(1)
     assert ready(world)[0] == reasons.INTRODUCING
+    assert standing.is_under_way(world.status)
     assert not standing.rolls_out(world.status)
+
+
+def test_a_rollout_that_needs_no_place_is_under_way_all_the_same():
+    """What is stuck must not look as if there were nothing: the alert goes by the oldest."""
+    now, woken = [0.0], []
+    turns = Turns[str](1, woken.append, lambda: now[0])
+    turns.know("a", rolling=False)
+    turns.know_all()
+    now[0] = 7200.0
+    assert (len(turns), turns.oldest()) == (1, 7200.0)
+    assert turns.take("b"), "the place is free"
+    turns.tell("b", rolling=True, waits=False)
+    turns.tell("a", rolling=False, waits=False, under_way=True)
+    assert (len(turns), turns.oldest()) == (2, 7200.0)
+    turns.tell("a", rolling=False, waits=False)
+    assert (len(turns), turns.oldest()) == (1, 0.0)
 
 
 def test_a_first_revision_and_a_rollback_wait_for_nobody():
@@ -146,7 +163,7 @@ def test_never_more_begin_than_may_and_somebody_waits_only_while_the_limit_is_re
 def test_before_everything_is_known_only_what_was_under_way_goes_on():
     woken: list[str] = []
     turns = Turns[str](2, woken.append)
-    turns.know("old")
+    turns.know("old", rolling=True)
     assert turns.take("old")
     assert not turns.take("new")
     turns.tell("new", rolling=False, waits=True)
@@ -160,7 +177,7 @@ def test_before_everything_is_known_only_what_was_under_way_goes_on():
 def test_who_failed_is_not_woken_before_its_pause_is_over_and_the_others_are():
     woken: list[str] = []
     turns = Turns[str](1, woken.append)
-    turns.know("old")
+    turns.know("old", rolling=True)
     turns.know_all()
     for key in ("first", "second"):
         turns.tell(key, rolling=False, waits=True)

@@ -113,6 +113,43 @@ def test_a_client_that_sends_ahead_waits_while_nothing_is_answered(request_: byt
     assert said.count(b"<held>") == many + 1
 
 
+def test_no_more_requests_begin_behind_a_body_than_anywhere_else():
+    async def scene() -> tuple[int, int]:
+        held = Held()
+        async with running(held) as server:
+            client = server.connect()
+            head, _, body = post(b"1").partition(b"\r\n\r\n")
+            client.sendall(head + b"\r\n\r\n")
+            connection = await server.accepted()
+            await until(lambda: connection.cycle is not None)
+            flood = body + GET * 10_000 + post(b"", b"Connection: close\r\n")
+            sending = asyncio.create_task(asyncio.to_thread(client.sendall, flood))
+            await until(lambda: bool(connection.pipeline) and connection.flow.read_paused)
+            waiting = len(connection.pipeline)
+            held.go.set()
+            said = await answers(client)
+            await sending
+            return waiting, said.count(b"<held>")
+
+    waiting, answered = play(scene())
+    assert waiting < 400
+    assert answered == 10_002
+
+
+def test_an_idle_connection_holds_nothing_of_what_it_has_received():
+    async def scene() -> object:
+        async with running(echo) as server:
+            client = server.connect()
+            client.sendall(post(bytes(100_000)))
+            connection = await server.accepted()
+            await until(lambda: connection._owed == 0 and connection.cycle is not None)
+            held = connection._unparsed.obj
+            client.close()
+            return held
+
+    assert play(scene()) == b""
+
+
 async def much(scope: Scope, receive: Receive, send: Send) -> None:
     await Request(scope, receive).body()
     await PlainTextResponse(bytes(1_000_000))(scope, receive, send)

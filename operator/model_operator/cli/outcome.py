@@ -85,8 +85,9 @@ def condition(body: Body, kind: str, generation: int | None = None) -> Body:
 def result(release: Release, body: Body | None, outcome: Outcome, seconds: float) -> Body:
     """The JSON object in which `deploy` tells a pipeline how it ended."""
     status = (body or {}).get("status") or {}
-    looked_at = status.get("observedGeneration") == release.generation
-    revision, version = _revision(status, outcome) if looked_at else (None, None)
+    resolved = condition(body or {}, reasons.MODEL_RESOLVED, release.generation)
+    known = resolved.get("status") == "True"
+    revision, version = _revision(status, outcome) if known else (None, None)
     return {
         "name": release.name,
         "namespace": release.namespace,
@@ -103,7 +104,7 @@ def result(release: Release, body: Body | None, outcome: Outcome, seconds: float
 
 
 def _revision(status: Body, outcome: Outcome) -> tuple[str | None, str | None]:
-    """Revision and version of what was released, by a status that speaks of it: what serves once
+    """Revision and version of what was released, where status knows what that is: what serves once
     it is ready, and before that what is being introduced, or has failed.
     """
     stable, canary = status.get("stable") or {}, status.get("canary") or {}

@@ -50,10 +50,10 @@ class ChildReader:
         if (view := self._view(body["kind"], key)) is not None:
             view.wrote(key, body["metadata"]["name"])
 
-    def refused(self, key: Key, kind: str, name: str) -> None:
-        """A child was not written after all."""
-        if (view := self._view(kind, key)) is not None:
-            view.did_not_write(key, name)
+    def did_not_write(self, key: Key, body: Mapping[str, Any]) -> None:
+        """A child may not have been written after all."""
+        if (view := self._view(body["kind"], key)) is not None:
+            view.did_not_write(key, body["metadata"]["name"])
 
     def _view(self, kind: str, key: Key) -> View | None:
         everywhere = self._views.get((kind, None))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import structlog
@@ -23,6 +23,8 @@ from model_operator.revisions import ResolvedModel, Undigested
 Alias = tuple[str, str]
 """The registry as sources name it, empty for the operator's own, and the URI."""
 Answer = TaggedVersion | ResolutionError
+AT_ONCE = 4
+"""Requests of rounds to one server that are under way together; passes ask it, too."""
 
 log = structlog.get_logger(__name__)
 
@@ -88,25 +90,36 @@ class Following:
             self._asking.pop(alias, None)
 
     async def run(self) -> None:
-        """Asks for every alias that is followed, for ever."""
-        while True:
-            await self._sleep(self._seconds)
-            await self.round()
+        """Asks for every alias that is followed, for ever; each server in rounds of its own, so
+        that one which hangs makes no other's late.
+        """
+        rounds: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._sleep(self._seconds)
+                for server, aliases in self._by_server().items():
+                    if server not in rounds or rounds[server].done():
+                        rounds[server] = group.create_task(self._ask_server(aliases))
 
     async def round(self) -> None:
         """Asks once for every alias that is followed."""
+        await asyncio.gather(*map(self._ask_server, self._by_server().values()))
 
-        async def ask(alias: Alias, source: ModelSource) -> None:
-            async with self._asking[alias]:
-                if alias in self._followers:
-                    await self._ask(alias, source)
+    def _by_server(self) -> dict[str, list[Alias]]:
+        found: defaultdict[str, list[Alias]] = defaultdict(list)
+        for alias in self._followers:
+            found[alias[0]].append(alias)
+        return found
 
-        await asyncio.gather(
-            *(
-                ask(alias, next(iter(followers.values())))
-                for alias, followers in list(self._followers.items())
-            )
-        )
+    async def _ask_server(self, aliases: Iterable[Alias]) -> None:
+        free = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(alias: Alias) -> None:
+            async with free, self._asking[alias]:
+                if followers := self._followers.get(alias):
+                    await self._ask(alias, next(iter(followers.values())))
+
+        await asyncio.gather(*map(ask, aliases))
 
     def _follow(self, key: Key, alias: Alias, source: ModelSource) -> None:
         if self._followed.get(key) != alias:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from model_operator import reasons
@@ -21,10 +22,12 @@ PATIENCE_SECONDS = 1.0
 """How long a pass waits for an answer. Registries that are well need a tenth of it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Asked(Generic[Answer]):
     question: object
     answer: asyncio.Task[Answer]
+    heard: bool = True
+    """Whether a pass waits for it now."""
 
 
 class Questions(Generic[Answer]):
@@ -46,7 +49,8 @@ class Questions(Generic[Answer]):
         self, key: Key, question: object, ask: Callable[[], Coroutine[Any, Any, Answer]]
     ) -> Answer:
         """What `ask` returns or raises. It is not called while an equal question of the resource
-        is under way; another one ends that. An answer is given once.
+        is under way, for which nobody waits once more; another one ends that. An answer is given
+        once.
 
         Raises:
             ResolutionAwaited: there is none yet; the resource is woken when there is.
@@ -56,14 +60,22 @@ class Questions(Generic[Answer]):
         if asked is None or asked.question != question:
             self.forget(key)
             asked = self._asked[key] = _Asked(question, asyncio.create_task(ask()))
-        await asyncio.wait([asked.answer], timeout=self._patience)
+            asked.answer.add_done_callback(partial(self._over, key, asked))
+            await asyncio.wait([asked.answer], timeout=self._patience)
+            asked.heard = False
         if asked.answer.done():
-            del self._asked[key]
+            self._asked.pop(key, None)
             return asked.answer.result()
-        asked.answer.add_done_callback(lambda task: None if task.cancelled() else self._notify(key))
         raise ResolutionAwaited(
             reasons.RESOLVING, "the registry was asked and has not answered yet"
         )
+
+    def _over(self, key: Key, asked: _Asked[Answer], answer: asyncio.Task[Answer]) -> None:
+        if answer.cancelled():
+            return
+        answer.exception()  # asyncio complains of those that nobody reads
+        if not asked.heard:
+            self._notify(key)
 
     def forget(self, key: Key) -> None:
         """A resource has no question any more, or is gone."""

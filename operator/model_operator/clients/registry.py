@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from model_operator import reasons, sources
 from model_operator.allowed import Allowed, same_server
@@ -66,9 +66,7 @@ class MlflowRegistry:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(AT_ONCE)
-        )
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._allowed = Allowed(
             settings.allowed_schemes, settings.allowed_hosts, settings.tracking_uri
         )
@@ -129,8 +127,9 @@ class MlflowRegistry:
         # The operator's own credentials are for its own registry, and for no other.
         own = same_server(address, self._settings.tracking_uri)
         client = MlflowClient(address, headers_of(self._settings) if own else {})
+        turns = self._turns.setdefault(address.rstrip("/"), asyncio.Semaphore(AT_ONCE))
         try:
-            async with self._turns[address]:
+            async with turns:
                 return await client.get(endpoint, query)
         except MlflowError as error:
             raise _unresolved(error, uri) from error

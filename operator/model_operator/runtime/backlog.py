@@ -1,4 +1,5 @@
-"""What is looked at in its turn: everything that exists when the process starts.
+"""What is looked at in its turn: everything that exists when the process starts, and all who follow
+an alias that has moved.
 
 A resource that says of itself that it is settled is most likely right. Ten thousand of them at once
 would keep those waiting that are not, so they are handed out a few at a time. `main` starts it.

@@ -29,8 +29,10 @@ class Turns(Generic[Key]):
         self.limit = limit
         self._notify = notify
         self._clock = clock
-        self._rolling: dict[Key, float] = {}
-        """And since when that is known here."""
+        self._rolling: set[Key] = set()
+        """Who has a place among those that may be at once."""
+        self._under_way: dict[Key, float] = {}
+        """Whose rollout is, and since when that is known here; not all of them need a place."""
         self._waiting: dict[Key, None] = {}
         """The one that came first is the next."""
         self._failed: set[Key] = set()
@@ -39,7 +41,7 @@ class Turns(Generic[Key]):
 
     def __len__(self) -> int:
         """How many rollouts are under way."""
-        return len(self._rolling)
+        return len(self._under_way)
 
     @property
     def waiting(self) -> int:
@@ -50,11 +52,13 @@ class Turns(Generic[Key]):
         """Seconds since the rollout began that has been under way longest; 0 without any. Counted
         from when this process learned of it.
         """
-        return self._clock() - min(self._rolling.values()) if self._rolling else 0.0
+        return self._clock() - min(self._under_way.values()) if self._under_way else 0.0
 
-    def know(self, key: Key) -> None:
-        """A rollout was under way when the process started."""
-        self._rolling.setdefault(key, self._clock())
+    def know(self, key: Key, *, rolling: bool) -> None:
+        """A rollout was under way when the process started; `rolling`: it has a place."""
+        self._under_way.setdefault(key, self._clock())
+        if rolling:
+            self._rolling.add(key)
 
     def know_all(self) -> None:
         """Everything was listed: from now on rollouts may begin."""
@@ -65,22 +69,37 @@ class Turns(Generic[Key]):
         """Whether a pass may begin a rollout; it holds its place until `tell`."""
         free = not self.limit or (self._known and len(self._rolling) < self.limit)
         if key in self._rolling or free:
-            self._rolling.setdefault(key, self._clock())
+            self._rolling.add(key)
+            self._under_way.setdefault(key, self._clock())
             return True
         return False
 
-    def tell(self, key: Key, *, rolling: bool, waits: bool, failed: bool = False) -> None:
-        """How the pass has left the resource; `waits`: it would begin if it may. Where the pass has
-        `failed`, the resource is not woken for its turn: that would end its pause.
+    def tell(
+        self,
+        key: Key,
+        *,
+        rolling: bool,
+        waits: bool,
+        under_way: bool = False,
+        failed: bool = False,
+    ) -> None:
+        """How the pass has left the resource: `rolling` needs a place, `under_way` may need none
+        just now, `waits` would begin if it may. Where the pass has `failed`, the resource is not
+        woken for its turn: that would end its pause.
         """
         (self._failed.add if failed else self._failed.discard)(key)
         if waits:
             self._waiting.setdefault(key)
         else:
             self._waiting.pop(key, None)
+        if rolling or under_way:
+            self._under_way.setdefault(key, self._clock())
+        else:
+            self._under_way.pop(key, None)
         if rolling:
-            self._rolling.setdefault(key, self._clock())
-        elif self._rolling.pop(key, None) is not None or waits:
+            self._rolling.add(key)
+        elif key in self._rolling or waits:
+            self._rolling.discard(key)
             self._next()
 
     def _next(self) -> None:

@@ -12,7 +12,7 @@ import array
 import asyncio
 import fcntl
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
@@ -31,6 +31,8 @@ _MOST_WAITING = 4
 _PIECE_BYTES = 8 * 1024
 """Parsed at a time where a request may begin: in one piece there is room for many."""
 _BODY_PIECE_BYTES = 256 * 1024
+"""And of a body of which as much is still to come: no request begins in that."""
+_MOST_DIGITS = 18
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 _MALFORMED = MalformedRequest(
@@ -55,6 +57,7 @@ class PacedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_begun = False
         self._unparsed = memoryview(b"")
+        self._body_left = 0  # of the body that is being read, where its length was announced
         self._quiet_bytes = 0  # without a request's beginning, its body or its end in them
         self._moved = False
         self._upgrading = False
@@ -108,6 +111,7 @@ class PacedProtocol(HttpToolsProtocol):
         if size > _MOST_HEAD_BYTES:
             raise _TOO_LARGE
         super().on_headers_complete()
+        self._body_left = _announced(self.headers)
         self._moved = True
         self._upgrading = self.parser.should_upgrade()
         self._owed += 1
@@ -115,6 +119,7 @@ class PacedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._moved = True
+        self._body_left -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -144,17 +149,15 @@ class PacedProtocol(HttpToolsProtocol):
 
     def _parse(self) -> None:
         while self._unparsed and len(self.pipeline) < _MOST_WAITING:
-            size = _BODY_PIECE_BYTES if self._in_body() else _PIECE_BYTES
+            size = max(_PIECE_BYTES, min(self._body_left, _BODY_PIECE_BYTES))
             piece, self._unparsed = self._unparsed[:size], self._unparsed[size:]
             self._parse_piece(piece)
         if self._unparsed:
             self.flow.pause_reading()
-        elif self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT:
+            return
+        self._unparsed = memoryview(b"")  # an empty part would hold the whole of what it is of
+        if self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()
-
-    def _in_body(self) -> bool:
-        """Whether what comes next is of a body, for the most part."""
-        return not self.pipeline and self._owed > 0 and bool(self.cycle.more_body)
 
     def _parse_piece(self, piece: memoryview) -> None:
         self._moved = False
@@ -238,6 +241,12 @@ class PacedProtocol(HttpToolsProtocol):
                 " at once."
             )
         )
+
+
+def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """Return the length of a body that says it; 0 where it does not, or says nonsense."""
+    length = next((value for name, value in headers if name == b"content-length"), b"")
+    return int(length) if length.isdigit() and len(length) <= _MOST_DIGITS else 0
 
 
 class _NoMoreError(Exception):

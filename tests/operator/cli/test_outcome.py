@@ -87,13 +87,22 @@ def test_the_result_names_the_revision_that_was_released_not_the_one_before(
     assert told["durationSeconds"] == 12.3
 
 
+def unresolved(body: dict[str, Any]) -> dict[str, Any]:
+    """The same, where it is not known what the new spec means."""
+    for found in body["status"]["conditions"]:
+        if found["type"] == "ModelResolved":
+            found["status"] = "False"
+    return body
+
+
 @pytest.mark.parametrize(
     ("body", "outcome"),
     [
         (statuses.ready(), Outcome(End.REFUSED, "ApplyRefused", "no such strategy")),
         (statuses.canary(), Outcome(End.REFUSED, "ApplyRefused", "no such strategy")),
         ({**statuses.ready(), "metadata": {}}, Outcome(End.TIMEOUT, "NotObserved", "not in time")),
-        (resource(stable=statuses.revision(OLD, 1)), Outcome(End.TIMEOUT, "NotFound", "no model")),
+        (unresolved(statuses.canary()), Outcome(End.TIMEOUT, "Resolving", "not in time")),
+        (unresolved(statuses.rolled_back()), Outcome(End.FAILED, "ModelNotFound", "no such model")),
     ],
 )
 def test_what_serves_is_not_named_as_what_was_released(body, outcome):
