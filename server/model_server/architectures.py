@@ -32,20 +32,21 @@ class ResidualUnit(nn.Module):
 
 
 class Block(nn.Module):
-    """Convolution, batch normalisation, ReLU, `depth` residual units, and a pooling that halves
-    both sides.
+    """Convolution, batch normalisation, ReLU, a pooling that halves both sides, and `depth`
+    residual units.
     """
 
     def __init__(self, channels_in: int, channels_out: int, depth: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(channels_out)
-        self.residual = nn.Sequential(*(ResidualUnit(channels_out) for _ in range(depth)))
+        self.units = nn.Sequential(*(ResidualUnit(channels_out) for _ in range(depth)))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map N x channels_in x H x W to N x channels_out x H/2 x W/2."""
         features = functional.relu(self.norm(self.conv(pictures)))
-        return functional.max_pool2d(self.residual(features), 2)
+        result: Tensor = self.units(functional.max_pool2d(features, 2))
+        return result
 
 
 class SimpleCNN(nn.Module):

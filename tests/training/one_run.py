@@ -21,6 +21,8 @@ CONFIG = TrainConfig(
     optimizer="sgd",
     ema_decay=0.9,
     cutout=0.25,
+    color_jitter=0.2,
+    cutmix=0.5,
 )
 
 

@@ -46,10 +46,10 @@ def compare(recipe: str, threads: int, steps: int, turns: int) -> float:
     torch.set_num_threads(threads)
     count = steps * config.batch_size
     data = images(config, count)
-    ready = list(inputs(config, batches(config, data, 0)))
+    ready = list(inputs(config, batches(config, data, len(CLASSES), 0)))
     sources: dict[str, Callable[[], Iterator[Batch]]] = {
         "ready tensors": lambda: iter(ready),
-        "training": lambda: inputs(config, ahead(batches(config, data, 1))),
+        "training": lambda: inputs(config, ahead(batches(config, data, len(CLASSES), 1))),
     }
     for source in sources.values():  # the first steps choose algorithms and allocate
         training_pass(config, CLASSES, islice(source(), 3))

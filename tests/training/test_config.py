@@ -31,6 +31,7 @@ def test_a_configuration_cannot_be_changed():
         ({"channels": (16, 32)}, r"channels starts with 3 .* not 16,32"),
         ({"channels": (3,)}, r"channels starts with 3 .* not 3"),
         ({"size": 8, "channels": (3, 8, 8, 8, 8)}, r"4 blocks halve a picture of 8 pixels to no"),
+        ({"size": 8, "channels": (3, 8, 8, 8), "depth": 1}, r"3 blocks leave one pixel of a pic"),
         ({"epoch": 3}, r"epoch: Extra inputs are not permitted"),
     ],
 )

@@ -28,8 +28,17 @@ def test_residual_units_add_parameters_and_keep_the_shape():
     model = SimpleCNN((3, 4, 8), ("a", "b"), depth=2)
     assert model(torch.zeros(5, 3, 16, 16)).shape == (5, 2)
     added = set(model.state_dict()) - set(SimpleCNN((3, 4, 8), ("a", "b")).state_dict())
-    assert {name.split(".")[2] for name in added} == {"residual"}
-    assert "features.1.residual.1.conv2.weight" in added
+    assert {name.split(".")[2] for name in added} == {"units"}
+    assert "features.1.units.1.conv2.weight" in added
+
+
+def test_residual_units_stand_behind_their_blocks_pooling():
+    model = SimpleCNN((3, 4, 8), ("a", "b"), depth=1)
+    sides = []
+    for unit in (module for module in model.modules() if isinstance(module, ResidualUnit)):
+        unit.register_forward_pre_hook(lambda _, seen: sides.append(seen[0].shape[-1]))
+    model(torch.zeros(2, 3, 16, 16))
+    assert sides == [8, 4]
 
 
 def test_a_residual_unit_whose_last_norm_is_zero_changes_nothing():

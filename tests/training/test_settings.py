@@ -48,11 +48,11 @@ def test_a_recipe_gives_what_nobody_has_set(recipe: str):
 
 
 def test_the_usual_recipe_is_asked_only_where_nobody_names_one(file: Path):
-    assert gather(file, {}, {}, lambda: "photographs").config.cutout > 0
+    assert gather(file, {}, {}, lambda: "photographs").config.cutmix > 0
     for named in ({"recipe": "drawings"}, {}):
         environment = {} if named else {"MODEL_TRAIN_RECIPE": "drawings"}
         config = gather(file, named, environment, lambda: pytest.fail("nobody asked")).config
-        assert (config.recipe, config.cutout) == ("drawings", 0)
+        assert (config.recipe, config.cutmix) == ("drawings", 0)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
-"""What training does to a batch before the network sees it: torchvision transforms (v2).
+"""What training does to a batch before the network sees it: torchvision transforms (v2), which
+change the pictures, and CutMix, which changes what they show as well.
 
-Called by the loader. The transforms of torchvision draw once for a whole batch; these draw for each
-picture of it. They draw from a generator of their own, so that what an epoch sees follows from the
-seed and its number alone. They work in NumPy: torch would do it with as many threads as the network
-has, beside which the loader's thread works.
+Called by the loader. The transforms of torchvision draw once for a whole batch, and from torch's
+one generator; these draw for each picture of it (CutMix its rectangle for the batch), and from a
+generator of their own, so that what an epoch sees follows from the seed and its number alone. They
+work in NumPy: torch would do it with as many threads as the network has, beside which the loader's
+thread works.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from model_training.torchvision_compat import v2
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
-BLANK = 128
-"""What cutout leaves: the middle of 0..255, which is 0 once it is normalised."""
+MIDDLE = 128
+"""Of 0..255, which is 0 once it is normalised: what cutout leaves, and contrast turns around."""
 
 
 class MirrorAndShift(v2.Transform):  # type: ignore[misc]  # torchvision has no types
@@ -69,7 +71,7 @@ class Cutout(v2.Transform):  # type: ignore[misc]  # torchvision has no types
         rows, columns = self._hidden(count, height), self._hidden(count, width)
         pictures = inpt.numpy().copy()
         for picture, hidden_rows, hidden_columns in zip(pictures, rows, columns, strict=True):
-            picture[:, hidden_rows, hidden_columns] = BLANK
+            picture[:, hidden_rows, hidden_columns] = MIDDLE
         return torch.from_numpy(pictures)
 
     def _hidden(self, count: int, length: int) -> list[slice]:
@@ -77,6 +79,75 @@ class Cutout(v2.Transform):  # type: ignore[misc]  # torchvision has no types
         side = max(1, round(length * self.share))
         starts = (centre - side // 2 for centre in _draw(self.generator, 0, length, count))
         return [slice(max(0, start), start + side) for start in starts]
+
+
+class ColorJitter(v2.Transform):  # type: ignore[misc]  # torchvision has no types
+    """Changes the contrast, brightness and colour balance of every picture by itself,
+    N x 3 x H x W uint8 -> the same.
+
+    A channel's contrast is multiplied by exp(-1.5 `strength`) to exp(1.5 `strength`), and its
+    brightness goes up or down by up to 1.25 `strength` of half the range of values. Two thirds of
+    the exponents and four fifths of the steps are common to the channels.
+    """
+
+    def __init__(self, generator: Generator, *, strength: float) -> None:
+        super().__init__()
+        self.generator, self.strength = generator, strength
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:  # noqa: ARG002 - the API's
+        """The pictures in other colours."""
+        count = len(inpt)
+        contrast = np.exp(self._draws(count, 1) + self._draws(count, 3) / 2)
+        brightness = self._draws(count, 1) + self._draws(count, 3) / 4
+        # N x 3 x 256: what becomes of each value. Looked up, it costs a third of the sums.
+        values = np.arange(256, dtype=np.float32) - MIDDLE
+        tables = values * contrast[:, :, None] + MIDDLE * (1 + brightness[:, :, None])
+        tables = np.rint(tables).clip(0, 255).astype(np.uint8)
+        pictures = inpt.numpy()
+        coloured = np.empty_like(pictures)
+        for picture, into, channels in zip(pictures, coloured, tables, strict=True):
+            for channel, result, table in zip(picture, into, channels, strict=True):
+                np.take(table, channel, out=result)
+        return torch.from_numpy(coloured)
+
+    def _draws(self, *shape: int) -> NDArray[np.float32]:
+        """Numbers from -`strength` to `strength`."""
+        drawn: NDArray[np.float32] = torch.rand(shape, generator=self.generator).numpy()
+        return (2 * drawn - 1) * np.float32(self.strength)
+
+
+class CutMix:
+    """Fills a rectangle of every picture of a batch with another one's; the target says how much.
+
+    It does so with a share of the batches. The rectangle is the same in the whole batch, and its
+    area uniform before what lies beyond the edge is cut off: Yun et al., "CutMix: Regularization
+    Strategy to Train Strong Classifiers with Localizable Features" (2019).
+    """
+
+    def __init__(self, generator: Generator, *, share: float) -> None:
+        self.generator, self.share = generator, share
+
+    def __call__(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """N x 3 x H x W uint8 and N x classes float32 -> the same."""
+        chosen, area = torch.rand(2, generator=self.generator).tolist()
+        if chosen >= self.share:
+            return pixels, targets
+        count, _, height, width = pixels.shape
+        others = torch.randperm(count, generator=self.generator).numpy()
+        rows, columns = self._side(height, area), self._side(width, area)
+        pictures, shown = pixels.numpy(), targets.numpy()
+        mixed = pictures.copy()
+        mixed[:, :, rows, columns] = pictures[others, :, rows, columns]
+        covered = (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
+        share = np.float32(covered)
+        return torch.from_numpy(mixed), torch.from_numpy(shown + share * (shown[others] - shown))
+
+    def _side(self, length: int, area: float) -> slice:
+        """Which rows or columns; those beyond the edge are left out."""
+        side = round(length * area**0.5)
+        (centre,) = _draw(self.generator, 0, length, 1)
+        start = centre - side // 2
+        return slice(max(0, start), min(length, start + side))
 
 
 def _shift(picture: Pixels, into: Pixels, down: int, right: int) -> None:
@@ -107,6 +178,8 @@ def augmentation(config: TrainConfig, generator: Generator) -> v2.Transform:
     steps: list[v2.Transform] = [
         MirrorAndShift(generator, flip=config.flip, shift=config.shift),
     ]
+    if config.color_jitter:
+        steps.append(ColorJitter(generator, strength=config.color_jitter))
     if config.cutout:
         steps.append(Cutout(generator, share=config.cutout))
     return v2.Compose(steps)

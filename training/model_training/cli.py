@@ -175,6 +175,10 @@ def _train_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--shift", type=float, help="move pictures by this share of a side (0.125)")
     parser.add_argument("--cutout", type=float, help="blank a square of this share of a side (0)")
+    parser.add_argument("--color-jitter", type=float, help="change colours by about this share (0)")
+    parser.add_argument(
+        "--cutmix", type=float, help="mix pictures with others in this share of the batches (0)"
+    )
     parser.add_argument("--seed", type=int, help="decides weights, order and augmentation (0)")
     parser.add_argument("--device", help="auto, cpu or cuda (auto)")
     parser.add_argument(

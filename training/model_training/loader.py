@@ -11,10 +11,11 @@ import queue
 import threading
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from model_training.augment import augmentation
+from model_training.augment import CutMix, augmentation
 from model_training.config import TrainConfig
 from model_training.data import Images
 from model_training.manifest import InputSpec
@@ -26,27 +27,32 @@ _EPOCHS_APART = 1_000_003
 """A prime: no two epochs of near seeds draw the same."""
 
 Batch = tuple[Tensor, Tensor]
-"""Images N x 3 x H x W, uint8 until they are the network's input; labels N int64."""
+"""Images N x 3 x H x W, uint8 until they are the network's input; targets N x classes float32: how
+much of each class a picture shows, 1 in all."""
 
 
-def batches(config: TrainConfig, images: Images, epoch: int) -> Iterator[Batch]:
+def batches(config: TrainConfig, images: Images, class_count: int, epoch: int) -> Iterator[Batch]:
     """The batches of one epoch, in an order and with augmentation of its own."""
     generator = torch.Generator().manual_seed((config.seed * _EPOCHS_APART + epoch) % 2**63)
     augment = augmentation(config, generator)
+    mix = CutMix(generator, share=config.cutmix) if config.cutmix else None
     order = torch.randperm(len(images), generator=generator)
     # NumPy takes one thread, and torch would take the network's away.
     pixels, labels = images.pixels.numpy(), images.labels.numpy()
     for chosen in torch.split(order, config.batch_size):
         index = chosen.numpy()
-        yield augment(torch.from_numpy(pixels[index])), torch.from_numpy(labels[index])
+        targets = np.zeros((len(index), class_count), dtype=np.float32)
+        targets[np.arange(len(index)), labels[index]] = 1
+        batch = augment(torch.from_numpy(pixels[index])), torch.from_numpy(targets)
+        yield mix(*batch) if mix else batch
 
 
 def inputs(config: TrainConfig, seen: Iterator[Batch]) -> Iterator[Batch]:
     """The same batches as the network takes them: float32, normalised, channels last."""
     spec = InputSpec(height=config.size, width=config.size)
-    for pixels, labels in seen:
+    for pixels, targets in seen:
         images = normalize(pixels, spec)
-        yield images.contiguous(memory_format=torch.channels_last), labels
+        yield images.contiguous(memory_format=torch.channels_last), targets
 
 
 def ahead(made: Iterator[Batch]) -> Iterator[Batch]:

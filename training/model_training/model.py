@@ -45,20 +45,21 @@ def _block(channels_in: int, channels_out: int, depth: int) -> nn.Sequential:
         ("conv", _convolution(channels_in, channels_out)),
         ("norm", nn.BatchNorm2d(channels_out)),
         ("relu", nn.ReLU()),
+        ("pool", nn.MaxPool2d(2)),
     ]
     if depth:
         units = (ResidualUnit(channels_out) for _ in range(depth))
-        layers.append(("residual", nn.Sequential(*units)))
-    layers.append(("pool", nn.MaxPool2d(2)))
+        layers.append(("units", nn.Sequential(*units)))
     return nn.Sequential(OrderedDict(layers))
 
 
 class SimpleCNN(nn.Module):
     """Blocks that see ever more of the picture, then a global average and a linear classifier.
 
-    A block is convolution, batch norm, ReLU, `depth` residual units and a pooling that halves both
-    sides. `channels` is what goes into each block and what comes out of the last: [3, 16, 32, 64]
-    makes three blocks. It takes pictures of any height and width of at least 2 ** blocks pixels.
+    A block is convolution, batch norm, ReLU, a pooling that halves both sides, and behind it, where
+    they cost a quarter of what they would before it, `depth` residual units. `channels` is what
+    goes into each block and what comes out of the last: [3, 16, 32, 64] makes three blocks. It
+    takes pictures of any height and width of at least 2 ** blocks pixels.
     """
 
     def __init__(self, channels: Sequence[int], classes: Sequence[str], depth: int = 0) -> None:

@@ -22,16 +22,17 @@ RECIPES: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
         # epoch, and whose weights are averaged.
         "photographs": {
             "size": 32,
-            "channels": (3, 32, 64, 128),
+            "channels": (3, 32, 64, 128, 256),
             "depth": 1,
-            "epochs": 40,
-            "batch_size": 64,
+            "epochs": 80,
+            "batch_size": 128,
             "optimizer": "sgd",
-            "learning_rate": 0.1,
-            "weight_decay": 0.0005,
+            "learning_rate": 0.05,
+            "weight_decay": 0.001,
             "label_smoothing": 0.1,
-            "ema_decay": 0.995,
-            "cutout": 0.35,
+            "ema_decay": 0.99,
+            "color_jitter": 0.2,
+            "cutmix": 0.5,
         },
     }
 )

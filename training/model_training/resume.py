@@ -20,7 +20,8 @@ from model_training.errors import ArtifactError
 from model_training.evaluate import Evaluation
 from model_training.train import Epoch, Progress
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Another number where the same settings would train other weights than before."""
 FREE: Final = frozenset({"name"})
 """What may differ when a run goes on: it changes no weight."""
 
@@ -100,12 +101,12 @@ def _refuse_another_run(
     path: Path, content: Mapping[str, Any], config: TrainConfig, data_version: str
 ) -> None:
     """A run goes on with its own data and settings only: otherwise its weights are nobody's."""
-    asked = config.model_dump(mode="json")
-    for name, value in content["config"].items():
-        if name not in FREE and asked.get(name) != value:
+    asked, begun = config.model_dump(mode="json"), content["config"]
+    for name in sorted({*asked, *begun} - FREE):
+        if asked.get(name) != begun.get(name):
             raise ArtifactError(
-                f"{path} is of a run with {name} {value}, not {asked.get(name)}: set it so, or"
-                " start anew without --resume"
+                f"{path} is of a run with {name} {begun.get(name)}, not {asked.get(name)}: set it"
+                " so, or start anew without --resume"
             )
     if content["data_version"] != data_version:
         raise ArtifactError(

@@ -39,6 +39,7 @@ class Epoch:
     number: int
     train_loss: float
     train_accuracy: float
+    """Of augmented pictures: below the validation's where they are mixed."""
     validation: Evaluation
     best: bool
     """Whether its weights are the best so far."""
@@ -91,7 +92,7 @@ def train(
             break
         passed = (number - 1) * steps
         rates = (one_cycle(passed + step, config.epochs * steps) for step in range(steps))
-        seen = inputs(config, ahead(batches(config, training, number)))
+        seen = inputs(config, ahead(batches(config, training, len(classes), number)))
         loss, accuracy = _pass(config, model, averaged, optimizer, zip(rates, seen, strict=True))
         judged = evaluate(averaged, validation, spec)
         epoch = Epoch(
@@ -116,25 +117,27 @@ def _pass(
     optimizer: torch.optim.Optimizer,
     steps: Iterable[tuple[float, Batch]],
 ) -> tuple[float, float]:
-    """One pass over the training images; its mean loss, and accuracy as it went."""
+    """One pass over the training images; its mean loss, and accuracy as it went: how often the
+    network names the class that a picture shows most of.
+    """
     device = chosen_device(config)
     model.train()
     losses, correct, count = 0.0, 0, 0
-    for rate, (pixels, targets) in steps:
-        images, labels = pixels.to(device), targets.to(device)
+    for rate, (pixels, classes) in steps:
+        images, targets = pixels.to(device), classes.to(device)
         for group in optimizer.param_groups:
             group["lr"] = rate * config.learning_rate
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision(config)):
             logits = model(images).float()
-        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+        loss = nn.functional.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if averaged is not model:
             _average(averaged, model, config.ema_decay)
-        losses += loss.item() * len(labels)
-        correct += int((logits.argmax(dim=1) == labels).sum())
-        count += len(labels)
+        losses += loss.item() * len(targets)
+        correct += int((logits.argmax(dim=1) == targets.argmax(dim=1)).sum())
+        count += len(targets)
     return losses / count, correct / count
 
 
