@@ -14,6 +14,7 @@ import yaml
 
 from model_operator import api, canonical, naming
 from model_operator.clients.cluster import Cluster
+from model_operator.clients.informer import CHILD_KINDS
 from model_operator.observed import Observed
 from model_operator.route import Route
 from model_operator.traffic import gateway_api
@@ -24,6 +25,7 @@ from tests.operator.builders import make_model_deployment
 from tests.operator.conftest import Kubectl
 from tests.operator.gateway_double import GatewayDouble, http_route_crd
 from tests.operator.test_gateway_api import CANARY, STABLE, world
+from tests.operator.test_informer import listening, until
 
 pytestmark = pytest.mark.api
 PARENTS = ({"name": "public", "namespace": "gateways"}, {"name": "internal", "sectionName": "http"})
@@ -119,6 +121,18 @@ async def test_a_route_is_written_confirmed_by_every_parent_and_confirmed_anew_a
     await gateways.accept()
     await scene.look()
     assert PROVIDER.read(scene.observed).actual == {STABLE: 67, CANARY: 33}
+
+
+async def test_an_operator_hears_of_a_route_that_somebody_deletes(scene: Scene):
+    key = (scene.observed.resource.namespace, scene.observed.resource.name)
+    async with listening(scene.cluster, kind="HTTPRoute") as heard:
+        await scene.ask(Route(STABLE))
+        await until(lambda: heard.count(key) > 0, "the route that was written")
+        heard.clear()
+        metadata = scene.route["metadata"]
+        await scene.cluster.delete("HTTPRoute", key[0], metadata["name"], metadata["uid"])
+        await until(lambda: key in heard, "the route that was deleted")
+    assert "HTTPRoute" in CHILD_KINDS
 
 
 async def test_a_canary_that_has_become_stable_is_the_only_backend_and_has_to_be_confirmed(

@@ -21,8 +21,7 @@ from model_operator.errors import ApiError, ApiUnreachable, Gone
 
 CHILD_KINDS = (
     *("Deployment", "Service", "Pod", "ControllerRevision", "Endpoints", "ConfigMap"),
-    "Job",
-    "PodDisruptionBudget",
+    *("Job", "PodDisruptionBudget", "HTTPRoute"),
 )
 LONGEST_PAUSE_SECONDS = 4.0
 SHORTEST_WATCH_SECONDS = 0.5
