@@ -160,7 +160,7 @@ async def _measured(measurer: Measurer, observed: Observed, now: datetime) -> Ob
     resource = observed.resource
     compared = comparison.compared(resource.spec, resource.status) if resource.spec else None
     if compared is None:
-        measurer.forget((resource.namespace, resource.name))
+        measurer.forget(resource.key)
         return observed
     measurement = await measurer.measure(
         resource,

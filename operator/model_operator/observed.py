@@ -56,6 +56,11 @@ class Resource:
     """The last status; empty when there is none or it cannot be read."""
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name: what it is known by until it is gone."""
+        return self.namespace, self.name
+
+    @property
     def server(self) -> Body:
         """`spec.server` as written."""
         server: Body = self.body.get("spec", {}).get("server") or {}

@@ -84,7 +84,7 @@ class Reconciler:
     async def _decide_and_apply(self, observed: Observed) -> Plan:
         now = self.clock()
         resource = observed.resource
-        key = (resource.namespace, resource.name)
+        key = resource.key
         plan = decide_in_turn(self.turns, key, observed, now)
         for body in plan.applies:
             self.sources.children.wrote(key, body)
@@ -108,7 +108,7 @@ class Reconciler:
         resource = observed.resource
         status = resource.body.get("status") or {} if plan.status is None else plan.status
         self.recording.offer(
-            (resource.namespace, resource.name),
+            resource.key,
             tracking.waiting(resource, status, observed.defaults.tracking_uri),
             named=tracking.is_named_in_the_registry(status),
         )

@@ -31,7 +31,7 @@ async def resolve(
     resolve; that one changes nothing when the registry has no answer. An alias that is followed is
     asked for by `following`, for all who follow it.
     """
-    key = (resource.namespace, resource.name)
+    key = resource.key
     if resource.spec is None or resource.invalid:
         following.forget(key)
         questions.forget(key)

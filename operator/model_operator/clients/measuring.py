@@ -85,17 +85,13 @@ class Measurer:
         self._prometheus = prometheus
         self._states: dict[Key, _State] = {}
 
-    def __len__(self) -> int:
-        """How many resources' readings are kept."""
-        return len(self._states)
-
     def forget(self, key: Key) -> None:
         """Drops what is kept of a resource, once its rollout has ended or it is gone."""
         self._states.pop(key, None)
 
     def due(self, resource: Resource) -> datetime | None:
         """When there will be something to judge; None before the first reading."""
-        state = self._states.get(_key(resource))
+        state = self._states.get(resource.key)
         if state is None or state.window_began is None:
             return None
         return state.window_began.at + interval_of(resource)
@@ -152,7 +148,7 @@ class Measurer:
 
     def _state(self, resource: Resource, step: tuple[str, str | None, datetime | None]) -> _State:
         """What is kept, with a window yet to begin where the step is a new one."""
-        key, uid = _key(resource), resource.uid
+        key, uid = resource.key, resource.uid
         state = self._states.get(key)
         if state is None or state.uid != uid:
             state = self._states[key] = _State(uid, step)
@@ -198,7 +194,7 @@ class Measurer:
         name = pod["metadata"]["name"]
         try:
             content = await self._reader.get(
-                _key(resource), name, _address(pod), _port(pod), METRICS_PATH, READ_SECONDS
+                resource.key, name, _address(pod), _port(pod), METRICS_PATH, READ_SECONDS
             )
             return exposition.parse(content)
         except PodUnreachable as error:
@@ -240,10 +236,6 @@ class Measurer:
         for placeholder, value in values.items():
             query = query.replace(placeholder, value)
         return await self._prometheus.query(query)
-
-
-def _key(resource: Resource) -> Key:
-    return resource.namespace, resource.name
 
 
 def interval_of(resource: Resource) -> timedelta:
