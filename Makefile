@@ -105,8 +105,8 @@ test-shadow-cost: $(READY) ## Measure what clients notice of a shadow (15 minute
 	@$(BIN)/python -m tests.traffic.shadow_cost
 
 .PHONY: bench-operator
-bench-operator: $(READY) ## Measure the operator beside a bare client and a textbook's (RESOURCES=1000 IDLE=60 WRITE=1)
-	@$(BIN)/python -m tests.bench --resources $(or $(RESOURCES),1000) --idle $(or $(IDLE),60) $(if $(WRITE),--write)
+bench-operator: $(READY) ## Measure the operator beside a bare client and a textbook's (RESOURCES=1000 IDLE=60 ALONE=1 WRITE=1)
+	@$(BIN)/python -m tests.bench --resources $(or $(RESOURCES),1000) --idle $(or $(IDLE),60) $(if $(ALONE),--alone) $(if $(WRITE),--write)
 
 .PHONY: bench-server
 bench-server: $(READY) ## Measure the server beside FastAPI, LitServe, BentoML, KServe and MLflow (40 minutes)

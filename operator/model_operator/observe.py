@@ -77,15 +77,16 @@ async def observe(sources: Sources, namespace: str, name: str, now: datetime) ->
     cluster, key = sources.cluster, (namespace, name)
     budget_api = await cluster.served_version(budgets.KIND)
     kinds = (*_CHILDREN, *([budgets.KIND] if budget_api else []))
-    found, service, endpoints, (pods, _) = await asyncio.gather(
-        asyncio.gather(*(sources.children.read(kind, key) for kind in kinds)),
-        cluster.get("Service", namespace, name),
+    endpoint = {"Service": name}
+    found, endpoints, (pods, _) = await asyncio.gather(
+        asyncio.gather(
+            *(sources.children.read(kind, key, also=endpoint.get(kind)) for kind in kinds)
+        ),
         cluster.get("Endpoints", namespace, name),
         # Whether a pod is ready, and how many there are, decides what gets requests.
         cluster.list("Pod", namespace, naming.owned_by_selector(name)),
     )
-    bodies: Iterable[Body] = itertools.chain.from_iterable(found)
-    children = [body for body in bodies if not _is_endpoint(body, name)]
+    children: list[Body] = list(itertools.chain.from_iterable(found))
     # Last: what went with its resource must not be taken for lost.
     body = await cluster.get(api.KIND, namespace, name)
     if body is None or "deletionTimestamp" in body["metadata"]:
@@ -102,7 +103,7 @@ async def observe(sources: Sources, namespace: str, name: str, now: datetime) ->
     routers = [pod for pod in pods if providers.is_router(resource, pod)]
     beside, served = await _of_provider(cluster, resource, children)
     jobs = await _jobs(cluster, resource, resolution, pods)
-    children = [*children, *beside, *jobs, *([service] if service else [])]
+    children += [*beside, *jobs]
     with_children = partial(
         assemble,
         probe_answers=await _probe_answers(cluster, namespace, pods) if slow else {},

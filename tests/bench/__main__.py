@@ -4,6 +4,7 @@
     --edits N         changes of one spec each (default 200)
     --idle SECONDS    how long nothing happens (default 60)
     --unrelated N     Deployments and Secrets that are nothing to the operator (default 10000)
+    --alone           only the operator: no floor, no textbook
     --write           writes the table and the picture into docs/benchmarks
 
 A figure that is not met is printed as such; exit status 1 when the operator wrote something where
@@ -36,11 +37,12 @@ def main() -> int:
     parser.add_argument("--edits", type=int, default=200, metavar="N")
     parser.add_argument("--idle", type=float, default=60.0, metavar="SECONDS")
     parser.add_argument("--unrelated", type=int, default=10_000, metavar="N")
+    parser.add_argument("--alone", action="store_true")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         plan = Plan(options.resources, options.edits, options.idle, Path(folder))
-        found = asyncio.run(_measure(plan, options.unrelated))
+        found = asyncio.run(_measure(plan, options.unrelated, alone=options.alone))
     for line in report.table(found):
         say(line)
     if options.write:
@@ -50,10 +52,12 @@ def main() -> int:
     return 1 if found.ours.restart.writes or found.ours.idle.writes else 0
 
 
-async def _measure(plan: Plan, unrelated: int) -> report.Found:
+async def _measure(plan: Plan, unrelated: int, *, alone: bool) -> report.Found:
     ours = await phases.measure_ours(plan, say)
-    floor = await phases.measure_floor(plan, ours.calls, ours.sample, say)
-    textbook = await phases.measure_textbook(plan, say)
+    floor = textbook = None
+    if not alone:
+        floor = await phases.measure_floor(plan, ours.calls, ours.sample, say)
+        textbook = await phases.measure_textbook(plan, say)
     added = await phases.measure_unrelated(plan, unrelated, say) if unrelated else 0.0
     return report.Found(plan.size, ours, floor, textbook, unrelated, added)
 

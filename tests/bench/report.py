@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,11 @@ UNRELATED_MEGABYTES = 5.0
 _HEAD = """\
 # The operator with {size:,} resources
 
-Measured by `make bench-operator RESOURCES={size} WRITE=1` on {processors} processors, which the
-operator shares with etcd, the API server and what plays the workloads' pods.
+Measured by `make bench-operator RESOURCES={size}{alone} WRITE=1` on {processors} processors,
+which the operator shares with etcd, the API server and what plays the workloads' pods.
 
+"""
+_PICTURE = """\
 ![Seconds until {size:,} resources have converged]({name}.svg)
 
 """
@@ -33,8 +35,9 @@ class Found:
 
     size: int
     ours: Ours
-    floor: Bare
-    textbook_seconds: float
+    floor: Bare | None
+    """None where only the operator was measured."""
+    textbook_seconds: float | None
     unrelated: int
     """So many Deployments, and as many Secrets, of others."""
     unrelated_megabytes: float
@@ -42,8 +45,8 @@ class Found:
 
     @property
     def share_of_floor(self) -> float:
-        """The operator's rate as a share of the bare client's."""
-        return self.floor.seconds / self.ours.seconds
+        """The operator's rate as a share of the bare client's; 0 where that is not known."""
+        return self.floor.seconds / self.ours.seconds if self.floor else 0.0
 
     @property
     def kilobytes_each(self) -> float:
@@ -66,19 +69,22 @@ class _Line:
 
 
 def _lines(found: Found) -> Iterator[_Line]:
-    ours, size, bare = found.ours, found.size, found.floor.edits
+    ours, size, floor = found.ours, found.size, found.floor
     limit = CONVERGENCE_SECONDS_PER_1000 * size / 1000
     fast = ours.seconds <= limit or found.share_of_floor >= SHARE_OF_FLOOR
     yield _Line(
         f"{size} resources converge",
         f"{limit:g} s, or 90% of the floor's rate",
-        f"{ours.seconds:.1f} s, {found.share_of_floor:.0%} of the floor's rate",
+        f"{ours.seconds:.1f} s"
+        + (f", {found.share_of_floor:.0%} of the floor's rate" if floor else ""),
         fast,
     )
-    yield _Line("the same requests, bare client", "", f"{found.floor.seconds:.1f} s", None)
-    yield _Line(
-        "a textbook's kopf operator, same children", "", f"{found.textbook_seconds:.1f} s", None
-    )
+    if floor:
+        yield _Line("the same requests, bare client", "", f"{floor.seconds:.1f} s", None)
+    if found.textbook_seconds is not None:
+        yield _Line(
+            "a textbook's kopf operator, same children", "", f"{found.textbook_seconds:.1f} s", None
+        )
     each = ours.counted.total / size
     writes, passes = ours.counted.writes / size, ours.counted.passes / size
     words = f"{each:.1f} requests, {writes:.1f} of them writes, in {passes:.1f} passes"
@@ -110,7 +116,12 @@ def _lines(found: Found) -> Iterator[_Line]:
         yield _Line(
             f"edit to child write, {name}",
             f"{wanted:.0f} ms",
-            f"{took:.1f} ms; bare client, which only writes, {percentile(bare, percent):.1f} ms",
+            f"{took:.1f} ms"
+            + (
+                f"; bare client, which only writes, {percentile(floor.edits, percent):.1f} ms"
+                if floor
+                else ""
+            ),
             took <= wanted,
         )
     yield _Line(
@@ -134,9 +145,17 @@ def last_line(found: Found) -> str:
     """What stands at the end of a run."""
     told = [line for line in _lines(found) if line.met is not None]
     ours = found.ours
+    beside = ", ".join(
+        f"{name} {seconds:.1f} s"
+        for name, seconds in (
+            ("floor", found.floor and found.floor.seconds),
+            ("textbook", found.textbook_seconds),
+        )
+        if seconds is not None
+    )
     return (
         f"resources {found.size}: converged in {ours.seconds:.1f} s"
-        f" (floor {found.floor.seconds:.1f} s, textbook {found.textbook_seconds:.1f} s),"
+        f"{f' ({beside})' if beside else ''},"
         f" {ours.megabytes:.0f} MB, restart {ours.restart.writes} writes in"
         f" {ours.restart_seconds:.1f} s; targets met {sum(bool(one.met) for one in told)}"
         f" of {len(told)}"
@@ -144,26 +163,38 @@ def last_line(found: Found) -> str:
 
 
 def write(found: Found, folder: Path) -> None:
-    """The table and the picture, for the documentation."""
+    """The table for the documentation, and the picture where there is something to compare."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"operator-{found.size}"
+    seconds = {
+        "the same requests,\nbare client": found.floor and found.floor.seconds,
+        "CV Factory": found.ours.seconds,
+        "textbook's operator\n(waits for nothing)": found.textbook_seconds,
+    }
+    known = {label: value for label, value in seconds.items() if value is not None}
+    compares = len(known) > 1
+    head = _HEAD.format(
+        size=found.size, processors=os.cpu_count(), alone="" if compares else " ALONE=1"
+    )
+    if compares:
+        head += _PICTURE.format(size=found.size, name=name)
+        _draw(known, found.size, folder / f"{name}.svg")
+    (folder / f"{name}.md").write_text(head + "\n".join(table(found)) + "\n")
+
+
+def _draw(seconds: Mapping[str, float], size: int, file: Path) -> None:
+    """How long each took."""
     # Slow to import, and only needed here.
     import matplotlib as mpl  # noqa: PLC0415
 
     mpl.use("svg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"operator-{found.size}"
-    head = _HEAD.format(size=found.size, processors=os.cpu_count(), name=name)
-    (folder / f"{name}.md").write_text(head + "\n".join(table(found)) + "\n")
-    bars = {
-        "the same requests,\nbare client": found.floor.seconds,
-        "CV Factory": found.ours.seconds,
-        "textbook's operator\n(waits for nothing)": found.textbook_seconds,
-    }
     figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
-    drawn = axes.barh(list(bars), list(bars.values()), color=["#9aa5b1", "#2f6fab", "#c9ced6"])
+    colours = ["#9aa5b1", "#2f6fab", "#c9ced6"]
+    drawn = axes.barh(list(seconds), list(seconds.values()), color=colours)
     axes.bar_label(drawn, fmt="%.1f s", padding=4)
     axes.invert_yaxis()
-    axes.set_xlabel(f"seconds until {found.size} resources have converged")
+    axes.set_xlabel(f"seconds until {size} resources have converged")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(file, metadata={"Date": None})

@@ -26,14 +26,18 @@ class ChildReader:
         self._cluster = cluster
         self._views = {(view.kind, view.namespace): view for view in views}
 
-    async def read(self, kind: str, key: Key) -> list[Body]:
-        """Those that carry the resource's labels."""
+    async def read(self, kind: str, key: Key, *, also: str | None = None) -> list[Body]:
+        """Those that carry the resource's labels, and one by its name whatever it carries."""
         namespace, name = key
+        wanted = frozenset() if also is None else frozenset({also})
+        found: list[Body] = []
         names = self.names(kind, key)
         if names is None:
             found, _ = await self._cluster.list(kind, namespace, naming.owned_by_selector(name))
-            return found
-        return await self.named(namespace, [(kind, child) for child in sorted(names)])
+            names = frozenset()
+            wanted -= {body["metadata"]["name"] for body in found}
+        unread = [(kind, child) for child in sorted(names | wanted)]
+        return found + await self.named(namespace, unread)
 
     async def named(self, namespace: str, children: Collection[tuple[str, str]]) -> list[Body]:
         """Those that exist, by kind and name."""
