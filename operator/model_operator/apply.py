@@ -12,6 +12,7 @@ from datetime import datetime
 
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.events import EventEmitter
+from model_operator.clients.transport import Body
 from model_operator.errors import ApiError, OperatorError
 from model_operator.observed import Observed, Refusal
 from model_operator.plan import Plan
@@ -43,8 +44,9 @@ def _refusals_of(kind: str, name: str) -> Iterator[None]:
 
 async def apply(
     cluster: Cluster, emitter: EventEmitter, observed: Observed, plan: Plan, now: datetime
-) -> None:
-    """Writes what the plan says, in its order.
+) -> Body | None:
+    """Writes what the plan says, in its order; returns the resource with its new status, if it has
+    one.
 
     Raises:
         ChildRefused: a child is not accepted; nothing after it was written.
@@ -79,7 +81,10 @@ async def apply(
         await cluster.annotate_pod(namespace, touch.pod, touch.uid, {touch.annotation: touch.value})
     for delete in plan.deletes:
         await cluster.delete(delete.kind, namespace, delete.name, delete.uid)
+    written = None
     if plan.status is not None:
-        await cluster.put_status({**observed.resource.body, "status": dict(plan.status)})
+        body = {**observed.resource.body, "status": dict(plan.status)}
+        written = await cluster.put_status(body)
     for event in plan.events:
         await emitter.emit(observed.resource, event, now)
+    return written

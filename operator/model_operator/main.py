@@ -179,19 +179,24 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
             tracks_rollouts=settings.tracks_rollouts,
         ),
     )
+    of_namespace = {view.namespace: view for view in parts.resources}
+
+    def view_of(metadata: Mapping[str, Any]) -> View:
+        return of_namespace[metadata["namespace"] if settings.namespaces else None]
+
     reconciler = Reconciler(
         sources=sources,
         emitter=ClusterEvents(cluster),
         turns=parts.turns,
         clock=lambda: datetime.now(UTC),
         recording=recording,
+        expect=lambda metadata: view_of(metadata).expect(metadata),
     )
     metrics.follow_stalled(reconciler.stalled.__len__)
 
-    def tell(change: str | None, body: Mapping[str, Any]) -> None:
-        of_namespace[body["namespace"] if settings.namespaces else None].tell(change, body)
+    def tell(change: str | None, metadata: Mapping[str, Any]) -> None:
+        view_of(metadata).tell(change, metadata)
 
-    of_namespace = {view.namespace: view for view in parts.resources}
     frame = Frame(kopf_run(tell, settings.namespaces), metrics.kopf_restarted)
     informers = {view: Informer(cluster, view) for view in parts.children}
     watches = dict.fromkeys(parts.resources, frame.distrust)

@@ -86,5 +86,11 @@ class Plan:
     @property
     def writes(self) -> bool:
         """Whether the pass changes anything."""
-        children = self.applies or self.replacements or self.scales or self.touches or self.deletes
-        return bool(children or self.status)
+        return self.writes_children or bool(self.status)
+
+    @property
+    def writes_children(self) -> bool:
+        """Whether it changes anything but the resource's status."""
+        return bool(
+            self.applies or self.replacements or self.scales or self.touches or self.deletes
+        )

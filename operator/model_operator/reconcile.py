@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -14,7 +14,7 @@ from model_operator.apply import ChildRefused, apply
 from model_operator.clients.events import EventEmitter
 from model_operator.clients.view import Key
 from model_operator.decide import decide, last_status
-from model_operator.observe import Sources, observe
+from model_operator.observe import Sources, observe, read_resource
 from model_operator.observed import Observed
 from model_operator.plan import Plan
 from model_operator.runtime.recording import Recording
@@ -38,6 +38,18 @@ def decide_in_turn(turns: Turns[Turn], key: Turn, observed: Observed, now: datet
     return plan
 
 
+def look_after(
+    observed: Observed, plan: Plan, written: Mapping[str, Any], now: datetime
+) -> Plan | None:
+    """What a pass would decide over the status that this one has written, if that settles the
+    resource and nothing is left to do: such a pass need not be made. None where it must be.
+    """
+    if plan.writes_children or plan.back_off or not standing.is_settled(written):
+        return None
+    then = decide(replace(observed, resource=read_resource(written)), now)
+    return None if then.writes or then.events or then.back_off or then.waits_for_turn else then
+
+
 @dataclass(frozen=True)
 class Reconciler:
     """The ports that a pass needs, wired by `main`."""
@@ -48,6 +60,8 @@ class Reconciler:
     clock: Callable[[], datetime]
     recording: Recording | None = None
     """None where rollouts are not tracked."""
+    expect: Callable[[Mapping[str, Any]], None] | None = None
+    """Hears the metadata of a resource that need not be looked at for what was written into it."""
     stalled: set[Key] = field(default_factory=set)
     """Whose resources wait for somebody to act, as their last passes left them."""
 
@@ -89,7 +103,7 @@ class Reconciler:
         for body in plan.applies:
             self.sources.children.wrote(key, body)
         try:
-            await apply(self.sources.cluster, self.emitter, observed, plan, now)
+            written = await apply(self.sources.cluster, self.emitter, observed, plan, now)
         except ChildRefused:
             # Nothing tells which of them were written. What was, and no watch has told of yet, is
             # found by its name.
@@ -99,7 +113,15 @@ class Reconciler:
         self._offer_records(observed, plan)
         if plan.writes:
             _log_pass(observed, plan)
-        return plan
+        if self.expect is None or written is None:
+            return plan
+        then = look_after(
+            replace(observed, rollouts_elsewhere=self.turns.limit), plan, written, now
+        )
+        if then is None:
+            return plan
+        self.expect(written["metadata"])
+        return replace(plan, requeue_after=then.requeue_after)
 
     def _offer_records(self, observed: Observed, plan: Plan) -> None:
         """What waits to be recorded by the status that stands in the API server now."""

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from model_operator import naming
 from model_operator.clients import cluster as cluster_module
+from model_operator.clients import informer as informer_module
 from model_operator.clients.cluster import Cluster
 from model_operator.clients.informer import Informer
 from model_operator.clients.view import Key, View
@@ -228,6 +229,19 @@ async def test_a_watch_that_tells_something_makes_the_next_pause_the_first_again
             await until(lambda: server.watched >= 3, "the third watch")
     assert [entry["pause"] for entry in logs][:2] == [pytest.approx(0.5, rel=0.31)] * 2
     assert server.listed == 2, "a 500 is followed by a list, a silence is not"
+
+
+async def test_watches_that_live_and_have_nothing_to_tell_are_renewed_as_soon_each_time(
+    monkeypatch,
+):
+    monkeypatch.setattr(cluster_module, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(informer_module, "SHORTEST_WATCH_SECONDS", 0.1)
+    server = ScriptedServer(("a",), watches=[])
+    with capture_logs() as logs:
+        async with cluster_of(server.answer) as cluster, listening(cluster):
+            await until(lambda: server.watched >= 4, "the fourth watch")
+    assert [entry["pause"] for entry in logs][:3] == [pytest.approx(0.5, rel=0.31)] * 3
+    assert {entry["log_level"] for entry in logs} == {"info"}
 
 
 async def test_a_watch_that_is_distrusted_begins_anew_with_a_list():

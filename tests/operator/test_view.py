@@ -60,6 +60,30 @@ def test_each_change_is_told_of_once_whoever_sees_it_first(view: View, heard: li
     assert heard == [CATS, CATS]
 
 
+def test_what_we_wrote_ourselves_is_no_news_and_everything_else_is(view: View, heard: list[Key]):
+    view.tell("ADDED", pod("a", "1"))
+    heard.clear()
+    view.expect(pod("a", "5"))
+    view.tell("MODIFIED", pod("a", "5"))
+    assert swept(view, pod("a", "5")) == 0
+    assert heard == []
+    view.expect(pod("a", "8"))
+    view.tell("MODIFIED", pod("a", "7"))
+    assert heard == [CATS], "somebody else's change before ours"
+    view.expect(pod("unknown", "1"))
+    view.tell("ADDED", pod("unknown", "1", "dogs"))
+    assert heard[-1] == DOGS
+
+
+def test_a_sweep_that_listed_before_we_wrote_finds_nothing(view: View, heard: list[Key]):
+    view.tell("ADDED", pod("a", "1"))
+    heard.clear()
+    view.begin_sweep()
+    view.expect(pod("a", "5"))
+    assert view.end_sweep(listed(pod("a", "1"))) == 0
+    assert heard == []
+
+
 def test_an_object_that_changes_hands_is_news_for_both(view: View, heard: list[Key]):
     view.tell("ADDED", pod("a", "1"))
     heard.clear()

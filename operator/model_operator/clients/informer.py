@@ -103,9 +103,12 @@ class Informer:
             return
         finally:
             self._trust = None
-        if not told and time.monotonic() - started < SHORTEST_WATCH_SECONDS:
+            # One that lives is no failure: in a quiet cluster some API servers send no bookmarks.
+            lived = told or time.monotonic() - started >= SHORTEST_WATCH_SECONDS
+            if lived:
+                self._failures = 0
+        if not lived:
             raise ApiUnreachable(f"the watch of {kind} was closed at once")
-        self._failures = 0
 
     def _note(self, event: Body) -> None:
         metadata = event["object"]["metadata"]

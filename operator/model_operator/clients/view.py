@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model_operator import api, naming
@@ -117,6 +117,14 @@ class View:
     def did_not_write(self, key: Key, name: str) -> None:
         """The API server did not take it; there is nothing that the watch would tell."""
         self._no_longer_awaited(key, name)
+
+    def expect(self, metadata: Mapping[str, Any]) -> None:
+        """We wrote an object, and its next version is no news to us."""
+        uid = metadata["uid"]
+        if (before := self._objects.get(uid)) is not None:
+            self._objects[uid] = replace(before, version=metadata["resourceVersion"])
+            if self._touched is not None:
+                self._touched.add(uid)
 
     def alive(self) -> None:
         """The watch gave a sign of life: it was opened, or sent a bookmark."""
