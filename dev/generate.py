@@ -41,10 +41,13 @@ def as_yaml(body: dict[str, Any]) -> str:
     return text
 
 
+KEPT = {"helm.sh/resource-policy": "keep", "argocd.argoproj.io/sync-options": "Prune=false"}
+"""For Helm, and for ArgoCD, which heeds Helm's word when an Application goes, but not to prune."""
+
+
 def chart_copy(definition: dict[str, Any]) -> dict[str, Any]:
     """The chart's CRD: a template, so that it is upgraded; kept when the release is removed."""
-    metadata = definition["metadata"] | {"annotations": {"helm.sh/resource-policy": "keep"}}
-    return definition | {"metadata": metadata}
+    return definition | {"metadata": definition["metadata"] | {"annotations": KEPT}}
 
 
 def helm_literal(text: str) -> str:

@@ -129,9 +129,16 @@ def test_pods_are_reached_by_the_label_that_the_operator_gives_them_and_not_when
     assert not [rule for rule in proxied["spec"]["egress"] if "to" in rule]
 
 
-def test_the_kind_is_kept_or_left_to_somebody_else():
-    (kind,) = of_kind(rendered("nothing"), "CustomResourceDefinition")
-    assert kind["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+@pytest.mark.parametrize("version", ["1.24.0", NEWEST])
+def test_the_kind_is_kept_by_helm_and_by_argocds_pruning(version: str):
+    (kind,) = of_kind(rendered("nothing", version), "CustomResourceDefinition")
+    assert kind["metadata"]["annotations"] == {
+        "helm.sh/resource-policy": "keep",
+        "argocd.argoproj.io/sync-options": "Prune=false",
+    }
+
+
+def test_the_kind_is_left_to_somebody_else():
     assert of_kind(rendered("no kind"), "CustomResourceDefinition") == []
 
 
