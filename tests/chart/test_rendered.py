@@ -142,6 +142,12 @@ def test_the_kind_is_left_to_somebody_else():
     assert of_kind(rendered("no kind"), "CustomResourceDefinition") == []
 
 
+def test_the_pod_of_helm_test_is_there_for_its_log_until_the_next_one():
+    (pod,) = of_kind(rendered("nothing"), "Pod")
+    annotations = pod["metadata"]["annotations"]
+    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
+
+
 def test_the_pod_of_helm_test_is_no_pod_of_the_operator_and_holds_no_credentials():
     (pod,) = of_kind(rendered("everything"), "Pod")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
