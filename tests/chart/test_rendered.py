@@ -148,6 +148,19 @@ def test_the_pod_of_helm_test_is_there_for_its_log_until_the_next_one():
     assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
 
 
+@pytest.mark.parametrize(("flag", "kind"), [("nothing", "ClusterRole"), ("everything", "Role")])
+def test_the_pod_of_helm_test_asks_for_each_right_of_the_role_that_was_rendered(
+    flag: str, kind: str
+):
+    (pod,) = of_kind(rendered(flag), "Pod")
+    (rules,) = pod["spec"]["containers"][0]["args"]
+    roles = [role["rules"] for role in of_kind(rendered(flag), kind)]
+    assert json.loads(rules) in roles
+    assert {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["patch"]} in (
+        json.loads(rules)
+    )
+
+
 def test_the_pod_of_helm_test_is_no_pod_of_the_operator_and_holds_no_credentials():
     (pod,) = of_kind(rendered("everything"), "Pod")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"

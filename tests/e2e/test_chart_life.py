@@ -26,7 +26,7 @@ def test_no_request_is_lost_from_the_upgrade_of_the_chart_to_its_removal(
     try:
         install_operator(model.kube, model.stage.tracking_uri, **{"image.tag": next_release})
         told = helm("test", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--timeout", "3m", "--logs")
-        assert f"leads; ModelDeployments: {len(_resources(model))}" in told
+        assert f"leads; ModelDeployments: {len(_resources(model))}; rights: " in told
         model.apply(model.registry.versions[1])
         model.wait_ready()
         helm("rollback", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--wait", "--timeout", "5m")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,13 @@ pytestmark = pytest.mark.api
 NAME = "cv-factory-operator"
 """The only Lease that the role lets anybody change."""
 PATH = f"/apis/coordination.k8s.io/v1/namespaces/{role.RELEASE_NAMESPACE}/leases/{NAME}"
+
+
+def rules() -> list[dict[str, Any]]:
+    """The role's, as the chart gives them to the pod of `helm test`."""
+    (body,) = role.of_kind("ClusterRole")
+    found: list[dict[str, Any]] = body["rules"]
+    return found
 
 
 def settings(**others: object) -> Settings:
@@ -78,7 +86,9 @@ async def test_whoever_renews_the_lease_is_named_and_what_is_served_is_counted(
     kubectl("apply", "-f", "-", stdin=body)
     async with leader(kubeconfig, renews=True):
         served = settings(namespaces=[namespace])
-        assert await look(served, kubeconfig) == "pod-1_a leads; ModelDeployments: 1"
+        rights = sum(len(rule["resources"]) * len(rule["verbs"]) for rule in rules())
+        expected = f"pod-1_a leads; ModelDeployments: 1; rights: {rights}"
+        assert await look(served, rules(), kubeconfig) == expected
 
 
 async def test_a_lease_that_nobody_renews_is_no_installation(
@@ -87,11 +97,22 @@ async def test_a_lease_that_nobody_renews_is_no_installation(
     monkeypatch.setattr(installed, "RENEWALS_MISSED", 1)
     async with leader(kubeconfig, renews=False):
         with pytest.raises(NotInstalled, match="held by pod-1_a and was not renewed for 3 s"):
-            await look(settings(), kubeconfig)
+            await look(settings(), rules(), kubeconfig)
+
+
+@pytest.mark.parametrize("served", [[], ["default"]])
+async def test_each_right_that_was_not_granted_is_named(kubeconfig: str, served: list[str]):
+    more = {"apiGroups": ["apps"], "resources": ["daemonsets"], "verbs": ["list"]}
+    secrets = {"apiGroups": [""], "resources": ["pods/exec", "secrets"], "verbs": ["get"]}
+    where = "namespace default" if served else "all namespaces"
+    words = f"get pods/exec in {where}, get secrets in {where}, list daemonsets.apps in {where}"
+    async with leader(kubeconfig, renews=True):
+        with pytest.raises(NotInstalled, match=f"the service account may not {words}:"):
+            await look(settings(namespaces=served), [*rules(), secrets, more], kubeconfig)
 
 
 async def test_a_role_that_does_not_let_it_read_is_said(kubeconfig: str, kubectl, namespace: str):
     kubectl("create", "serviceaccount", "nobody", "-n", namespace)
     async with leader(kubeconfig, renews=True):
         with pytest.raises(ApiError, match="403"):
-            await look(settings(lease_namespace=namespace), kubeconfig)
+            await look(settings(lease_namespace=namespace), rules(), kubeconfig)
