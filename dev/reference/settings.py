@@ -19,8 +19,8 @@ INTRODUCTION = """\
 # Settings
 
 All by environment variables. The chart sets most of those of the operator from its
-[values](../../charts/cv-factory/values.yaml); `CV_FACTORY_WORKERS`, `_RESYNC_SECONDS`,
-`_FOLLOW_SECONDS`, `_SWEEP_SECONDS` and `_HEALTH_PORT` have none and stay as they are. Those of a
+[values](../../charts/cv-factory/values.yaml); `CV_FACTORY_RESYNC_SECONDS`, `_FOLLOW_SECONDS` and
+`_SWEEP_SECONDS` go into its `extraEnv`, and `_HEALTH_PORT` stays as it is. Those of a
 server are `spec.server.env` of a ModelDeployment, but for those that the operator sets itself;
 those of what fetches are keys of the Secret that `spec.model.credentialsSecretRef` names, but for
 `FETCH_ALLOWED_HOSTS` and `PVC_ROOT`, which are the operator's own. What belongs

@@ -18,6 +18,25 @@ CHART = ROOT / "charts/cv-factory"
 NEWEST = "1.37.0"
 """Of the API servers that the objects are rendered for, unless a test names another."""
 
+OPERATOR = {"matchLabels": {"app.kubernetes.io/component": "operator"}}
+TRUST = {
+    "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/trust/ca.crt"}],
+    "extraVolumes": [{"name": "trust", "configMap": {"name": "company-ca"}}],
+    "extraVolumeMounts": [{"name": "trust", "mountPath": "/etc/trust", "readOnly": True}],
+}
+ZONES = {
+    "maxSkew": 1,
+    "topologyKey": "topology.kubernetes.io/zone",
+    "whenUnsatisfiable": "ScheduleAnyway",
+    "labelSelector": OPERATOR,
+}
+NODES_APART = {"labelSelector": OPERATOR, "topologyKey": "kubernetes.io/hostname"}
+PLACES = {
+    "affinity": {
+        "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [NODES_APART]}
+    },
+    "topologySpreadConstraints": [ZONES],
+}
 PEER = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
 FLAGS: dict[str, Body] = {
     "nothing": {},
@@ -29,11 +48,15 @@ FLAGS: dict[str, Body] = {
     "a registry": {
         "registry": {"trackingUri": "https://mlflow.example.com/x", "credentialsSecret": "mlflow"}
     },
+    "an authority of one's own": TRUST,
+    "places": PLACES,
     "network policy": {"networkPolicy": {"enabled": True}},
     "service monitor": {"metrics": {"serviceMonitor": {"enabled": True}}},
     "rules": {"metrics": {"prometheusRule": {"enabled": True}}},
     "dashboards": {"metrics": {"dashboards": {"enabled": True}}},
     "everything": {
+        **TRUST,
+        **PLACES,
         "image": {"tag": "0.1.0@sha256:" + "a" * 64, "pullPolicy": "Always"},
         "imagePullSecrets": [{"name": "registry"}],
         "registry": {"trackingUri": "http://mlflow.mlflow.svc:5000", "credentialsSecret": "mlflow"},
@@ -41,6 +64,7 @@ FLAGS: dict[str, Body] = {
         "prometheus": {"url": "http://prometheus.monitoring.svc:9090"},
         "podAccess": "proxy",
         "watchNamespaces": ["vision"],
+        "workers": 16,
         "podAnnotations": {"team": "vision"},
         "podLabels": {"team": "vision"},
         "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -54,6 +78,7 @@ FLAGS: dict[str, Body] = {
             "extraEgress": [{"ports": [{"port": 5000, "protocol": "TCP"}]}],
         },
         "metrics": {
+            "labels": {"release": "kube-prometheus-stack"},
             "serviceMonitor": {"enabled": True},
             "prometheusRule": {"enabled": True},
             "dashboards": {"enabled": True},
@@ -63,9 +88,11 @@ FLAGS: dict[str, Body] = {
 """Values by what they are for: every flag of the chart once, and all that can go together."""
 
 
-def template(values: Body, version: str = NEWEST) -> subprocess.CompletedProcess[str]:
+def template(
+    values: Body, version: str = NEWEST, chart: Path = CHART
+) -> subprocess.CompletedProcess[str]:
     """What `helm template` answers."""
-    command = [str(tools.helm()), "template", "cv-factory", str(CHART), "--namespace", "system"]
+    command = [str(tools.helm()), "template", "cv-factory", str(chart), "--namespace", "system"]
     return subprocess.run(
         [*command, "--kube-version", version, "--values", "-"],
         input=yaml.safe_dump(values),

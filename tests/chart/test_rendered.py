@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -15,7 +17,18 @@ from kubernetes_validate import utils
 from dev import tools
 from model_operator import naming
 from model_operator.settings import Settings
-from tests.chart.rendering import CHART, FLAGS, NEWEST, Body, of_kind, pods_of, rendered
+from tests.chart.rendering import (
+    CHART,
+    FLAGS,
+    NEWEST,
+    PLACES,
+    TRUST,
+    Body,
+    of_kind,
+    pods_of,
+    rendered,
+    template,
+)
 
 VERSIONS = [f"1.{minor}" for minor in range(30, int(utils.latest_version().split(".")[1]) + 1)]
 OTHERS = ("monitoring.coreos.com/v1",)
@@ -171,7 +184,56 @@ def test_the_pod_of_helm_test_is_no_pod_of_the_operator_and_holds_no_credentials
     (container,) = pod["spec"]["containers"]
     assert "envFrom" not in container
     (operator,) = of_kind(rendered("everything"), "Deployment")
-    assert container["env"] == operator["spec"]["template"]["spec"]["containers"][0]["env"]
+    settings = operator["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert [*container["env"], *TRUST["extraEnv"]] == settings, "the latter may name a Secret"
+
+
+def test_what_a_service_mesh_is_told_of_the_operators_pods_holds_for_the_pod_of_helm_test():
+    """Otherwise it adds a container that never ends, and neither does the test."""
+    annotations = FLAGS["everything"]["podAnnotations"]
+    (pod,) = of_kind(rendered("everything"), "Pod")
+    (deployment,) = of_kind(rendered("everything"), "Deployment")
+    assert deployment["spec"]["template"]["metadata"]["annotations"] == annotations
+    assert annotations.items() <= pod["metadata"]["annotations"].items()
+
+
+def test_a_file_of_ones_own_is_mounted_where_a_variable_names_it():
+    spec = pods_of(rendered("an authority of one's own"))["cv-factory-operator"]
+    (container,) = spec["containers"]
+    assert spec["volumes"] == TRUST["extraVolumes"]
+    assert container["volumeMounts"] == TRUST["extraVolumeMounts"]
+    assert container["env"][-1] == TRUST["extraEnv"][0]
+    names = [variable["name"] for variable in container["env"]]
+    assert len(names) == len(set(names))
+
+
+def test_where_pods_go_is_said_instead_of_the_charts_own_preference():
+    spec = pods_of(rendered("places"))["cv-factory-operator"]
+    assert spec["affinity"] == PLACES["affinity"]
+    assert spec["topologySpreadConstraints"] == PLACES["topologySpreadConstraints"]
+
+
+def test_what_prometheus_operator_reads_has_the_labels_that_it_selects_by():
+    labels = FLAGS["everything"]["metrics"]["labels"]
+    read = [body for body in rendered("everything") if body["apiVersion"] in OTHERS]
+    assert {body["kind"] for body in read} == {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
+    for body in read:
+        assert labels.items() <= body["metadata"]["labels"].items()
+        assert body["metadata"]["labels"]["app.kubernetes.io/name"] == "cv-factory"
+
+
+def test_a_version_with_build_metadata_makes_a_label_that_kubernetes_takes(tmp_path: Path):
+    chart = Path(shutil.copytree(CHART, tmp_path / "chart"))
+    text = (chart / "Chart.yaml").read_text()
+    (chart / "Chart.yaml").write_text(text.replace("\nversion: 0.1.0", "\nversion: 0.1.0+5f3c0de"))
+    done = template({}, chart=chart)
+    assert done.returncode == 0, done.stderr
+    labels = {
+        body["metadata"]["labels"]["helm.sh/chart"]
+        for body in yaml.safe_load_all(done.stdout)
+        if body and "helm.sh/chart" in body["metadata"].get("labels", {})
+    }
+    assert labels == {"cv-factory-0.1.0_5f3c0de"}
 
 
 def test_limited_to_namespaces_the_operator_has_no_right_in_the_cluster_as_a_whole():

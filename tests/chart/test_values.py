@@ -14,7 +14,10 @@ from tests.chart.rendering import CHART, FLAGS, template
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
-OPEN = {"podAnnotations", "podLabels", "nodeSelector", "annotations", "requests", "limits"}
+OPEN = {
+    *("podAnnotations", "podLabels", "nodeSelector", "affinity"),
+    *("annotations", "labels", "requests", "limits"),
+}
 """Members of these are the user's own."""
 
 
@@ -120,6 +123,8 @@ def at(path: tuple[str, ...]) -> Any:
         ({"registry": {"trackingURI": "http://mlflow:5000"}}, "trackingURI"),
         ({"registry": {"trackingUri": "http://me:secret@mlflow:5000"}}, "/registry/trackingUri"),
         ({"leaseSeconds": 2}, "leaseSeconds must be at least 3"),
+        ({"workers": 0}, "/workers"),
+        ({"extraEnv": [{"value": "no name"}]}, "/extraEnv/0"),
     ],
 )
 def test_helm_itself_refuses_what_is_wrong_and_names_it(values: dict[str, Any], words: str):

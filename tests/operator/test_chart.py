@@ -139,6 +139,13 @@ def test_pods_are_read_by_address_and_the_api_servers_proxy_is_permitted_only_wh
     assert [rule["verbs"] for rule in proxy_rules(proxied)] == [["get"]]
 
 
+def test_how_much_is_done_at_once_is_the_charts_value(repository: Path):
+    usual = settings_of(rendered(repository))
+    assert (usual.workers, usual.max_rollouts) == (8, 20)
+    chosen = settings_of(rendered(repository, "workers=32", "maxRollouts=0"))
+    assert (chosen.workers, chosen.max_rollouts) == (32, 0)
+
+
 def test_what_models_may_come_from_is_the_charts_value(repository: Path):
     usual = settings_of(rendered(repository))
     assert usual.allowed_schemes == ("models", "runs", "pvc")

@@ -4,7 +4,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- /* Of what the Prometheus Operator reads. */}}
+{{- define "cv-factory.monitoringLabels" -}}
+{{- with .Values.metrics.labels }}
+{{- toYaml . }}
+{{ end }}
+{{- include "cv-factory.labels" . }}
 {{- end }}
 
 {{- define "cv-factory.selector" -}}
@@ -56,6 +64,8 @@ env:
 - name: CV_FACTORY_NAMESPACES
   value: {{ join "," . | quote }}
 {{- end }}
+- name: CV_FACTORY_WORKERS
+  value: {{ .Values.workers | quote }}
 - name: CV_FACTORY_MAX_ROLLOUTS
   value: {{ .Values.maxRollouts | quote }}
 - name: CV_FACTORY_CLUSTER_DOMAIN
