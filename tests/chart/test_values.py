@@ -124,6 +124,7 @@ def at(path: tuple[str, ...]) -> Any:
         ({"registry": {"trackingUri": "http://me:secret@mlflow:5000"}}, "/registry/trackingUri"),
         ({"leaseSeconds": 2}, "leaseSeconds must be at least 3"),
         ({"workers": 0}, "/workers"),
+        ({"sources": {"allowedSchemes": []}}, "/sources/allowedSchemes"),
         ({"extraEnv": [{"value": "no name"}]}, "/extraEnv/0"),
     ],
 )
