@@ -270,6 +270,7 @@ OPERATOR_PAGE = Dashboard(
                 "under way": f"max(cv_factory_rollouts{{{OPERATOR}}})",
                 "waiting for their turn": f"max(cv_factory_rollouts_waiting{{{OPERATOR}}})",
                 "stalled resources": f"max(cv_factory_resources_stalled{{{OPERATOR}}})",
+                "without a ready pod": f"max(cv_factory_resources_unavailable{{{OPERATOR}}})",
             },
         ),
         Panel(

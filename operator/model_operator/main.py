@@ -192,7 +192,7 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         recording=recording,
         expect=lambda metadata: view_of(metadata).expect(metadata),
     )
-    metrics.follow_stalled(reconciler.stalled.__len__)
+    metrics.follow_resources(reconciler.stalled.__len__, reconciler.unavailable.__len__)
 
     def tell(change: str | None, metadata: Mapping[str, Any]) -> None:
         view_of(metadata).tell(change, metadata)

@@ -65,6 +65,9 @@ class Metrics:
         self._stalled = gauge(
             "cv_factory_resources_stalled", "Resources that wait for somebody to act."
         )
+        self._unavailable = gauge(
+            "cv_factory_resources_unavailable", "Resources that served and have no ready pod."
+        )
         self._passes = histogram(
             "cv_factory_reconcile_duration_seconds",
             "Passes over a resource, by how they ended.",
@@ -139,9 +142,10 @@ class Metrics:
         self._rollouts_waiting.set_function(waiting)
         self._rollouts_oldest.set_function(oldest)
 
-    def follow_stalled(self, count: Callable[[], int]) -> None:
-        """Counts what is stalled whenever the metrics are read."""
-        self._stalled.set_function(count)
+    def follow_resources(self, stalled: Callable[[], int], unavailable: Callable[[], int]) -> None:
+        """Counts those that need somebody whenever the metrics are read."""
+        self._stalled.set_function(stalled)
+        self._unavailable.set_function(unavailable)
 
     def follow_views(self, views: Iterable[WatchedView]) -> None:
         """Reads the views whenever the metrics are read; of several of a kind, the oldest."""
@@ -162,7 +166,8 @@ class Metrics:
         self._objects.clear()
         for gauge in (
             *(self._queue_depth, self._queue_oldest, self._aliases, self._records_waiting),
-            *(self._rollouts, self._rollouts_waiting, self._rollouts_oldest, self._stalled),
+            *(self._rollouts, self._rollouts_waiting, self._rollouts_oldest),
+            *(self._stalled, self._unavailable),
         ):
             gauge.set_function(lambda: 0)
 

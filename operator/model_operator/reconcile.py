@@ -64,6 +64,8 @@ class Reconciler:
     """Hears the metadata of a resource that need not be looked at for what was written into it."""
     stalled: set[Key] = field(default_factory=set)
     """Whose resources wait for somebody to act, as their last passes left them."""
+    unavailable: set[Key] = field(default_factory=set)
+    """Whose resources have served and have no ready pod, as their last passes left them."""
 
     async def reconcile(self, namespace: str, name: str) -> Plan:
         """Makes one pass and returns what it did."""
@@ -72,6 +74,7 @@ class Reconciler:
         if observed is None:
             self.turns.tell(key, rolling=False, waits=False)
             self.stalled.discard(key)
+            self.unavailable.discard(key)
             if self.recording:
                 self.recording.forget(key)
             return Plan(exists=False)
@@ -93,7 +96,11 @@ class Reconciler:
             rolling, waits = standing.rolls_out(told), standing.waits_for_its_turn(told)
             under_way = standing.is_under_way(told)
             self.turns.tell(key, rolling=rolling, waits=waits, under_way=under_way, failed=failed)
-            (self.stalled.add if standing.is_stalled(told) else self.stalled.discard)(key)
+            for counted, belongs in (
+                (self.stalled, standing.is_stalled(told)),
+                (self.unavailable, standing.is_unavailable(told)),
+            ):
+                (counted.add if belongs else counted.discard)(key)
 
     async def _decide_and_apply(self, observed: Observed) -> Plan:
         now = self.clock()

@@ -34,20 +34,21 @@ def rolls_out(told: Mapping[str, Any]) -> bool:
     that waits, for people, for a pause to end or for something to judge, holds up nobody else, and
     neither does a first revision.
     """
-    return bool(told.get("stable")) and _why_not_ready(told) in (reasons.STARTING, reasons.STOPPING)
+    starts_or_stops = _reason(told, reasons.READY) in (reasons.STARTING, reasons.STOPPING)
+    return bool(told.get("stable")) and starts_or_stops
 
 
 def is_under_way(told: Mapping[str, Any]) -> bool:
     """Whether a rollout is, pods or no pods; one that waits for people is not, and neither is a
     first revision.
     """
-    introducing = bool(told.get("stable")) and _why_not_ready(told) == reasons.INTRODUCING
+    introducing = bool(told.get("stable")) and _reason(told, reasons.READY) == reasons.INTRODUCING
     return introducing or rolls_out(told)
 
 
 def waits_for_its_turn(told: Mapping[str, Any]) -> bool:
     """Whether a rollout would be under way if there were not so many others."""
-    return _why_not_ready(told) == reasons.WAITING_FOR_TURN
+    return _reason(told, reasons.READY) == reasons.WAITING_FOR_TURN
 
 
 def is_stalled(told: Mapping[str, Any]) -> bool:
@@ -56,6 +57,13 @@ def is_stalled(told: Mapping[str, Any]) -> bool:
     return any((one["type"], one["status"]) == (reasons.STALLED, "True") for one in conditions)
 
 
-def _why_not_ready(told: Mapping[str, Any]) -> str:
+def is_unavailable(told: Mapping[str, Any]) -> bool:
+    """Whether clients of what has served find no ready pod, by a status as the API has it. Neither
+    `replicas: 0` is that, nor the gap of strategy Recreate, nor a first revision that starts.
+    """
+    return _reason(told, reasons.AVAILABLE) == reasons.NO_READY_PODS
+
+
+def _reason(told: Mapping[str, Any], condition: str) -> str:
     conditions: Iterable[Mapping[str, Any]] = told.get("conditions") or ()
-    return next((one["reason"] for one in conditions if one["type"] == reasons.READY), "")
+    return next((one["reason"] for one in conditions if one["type"] == condition), "")

@@ -27,6 +27,11 @@ def bodies() -> list[dict[str, Any]]:
     return rendered(ROOT, *ALL)
 
 
+def meta_label(name: str) -> str:
+    """What Prometheus' discovery calls a pod's label."""
+    return f"__meta_kubernetes_pod_label_{name.translate(str.maketrans('./-', '___'))}"
+
+
 def test_nothing_of_it_is_installed_unless_it_is_asked_for():
     kinds = {body["kind"] for body in rendered(ROOT)}
     assert not kinds & {"ServiceMonitor", "PodMonitor", "PrometheusRule", "Service", "ConfigMap"}
@@ -44,7 +49,12 @@ def test_the_operator_is_scraped_by_its_ports_name_under_the_job_that_the_rules_
     assert port["targetPort"] in {port["name"] for port in container(bodies)["ports"]}
     (deployment,) = of_kind(bodies, "Deployment")
     assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
-    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "cv-factory-operator"}]
+    named, released = endpoint["relabelings"]
+    assert named == {"targetLabel": "job", "replacement": "cv-factory-operator"}
+    assert released["targetLabel"] == "release"
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/instance"] == "cv-factory"
+    assert released["sourceLabels"] == [meta_label("app.kubernetes.io/instance")]
 
 
 @pytest.mark.parametrize(
@@ -59,10 +69,14 @@ def test_pods_of_models_and_routers_are_scraped_by_the_labels_that_they_carry(bo
     assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert monitor["spec"]["namespaceSelector"] == {"any": True}
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    named, labelled = endpoint["relabelings"]
+    running, named, labelled = endpoint["relabelings"]
+    assert running == {
+        "sourceLabels": ["__meta_kubernetes_pod_phase"],
+        "regex": "Running",
+        "action": "keep",
+    }
     assert named == {"targetLabel": "job", "replacement": f"cv-factory-{job}"}
-    source = naming.OWNER_LABEL.translate(str.maketrans("./-", "___"))
-    assert labelled["sourceLabels"] == [f"__meta_kubernetes_pod_label_{source}"]
+    assert labelled["sourceLabels"] == [meta_label(naming.OWNER_LABEL)]
 
 
 def test_only_served_namespaces_are_scraped():
@@ -80,13 +94,19 @@ def test_the_scrape_configuration_keeps_the_same_pods_under_the_same_jobs(bodies
     scrapes = yaml.safe_load((ROOT / "observability/prometheus.yml").read_text())["scrape_configs"]
     kept = {job["job_name"]: job["relabel_configs"][0]["regex"] for job in scrapes}
     monitors = {
-        endpoint["relabelings"][0]["replacement"]: ";".join(
+        endpoint["relabelings"][1]["replacement"]: ";".join(
             [*monitor["spec"]["selector"]["matchLabels"].values(), endpoint["port"]]
         )
         for monitor in of_kind(bodies, "PodMonitor")
         for endpoint in monitor["spec"]["podMetricsEndpoints"]
     }
     assert kept == monitors | {"cv-factory-operator": "cv-factory;operator;http"}
+    added = {
+        job["job_name"]: [one["target_label"] for one in job["relabel_configs"][2:]]
+        for job in scrapes
+    }
+    model, operator = ["namespace", "pod", "model_deployment"], ["namespace", "pod", "release"]
+    assert added == dict.fromkeys(monitors, model) | {"cv-factory-operator": operator}
 
 
 def test_dashboards_reach_grafanas_sidecar_as_they_were_generated(bodies):

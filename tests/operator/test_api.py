@@ -11,7 +11,7 @@ from model_operator.plan import Plan
 from model_operator.reconcile import Reconciler
 from tests.operator.builders import crashed
 from tests.operator.conftest import Kubectl
-from tests.operator.pod_player import PodPlayer
+from tests.operator.pod_player import Part, PodPlayer
 from tests.operator.reconciling import READY, eventually, manifest, reconcile_until
 
 pytestmark = pytest.mark.api
@@ -181,6 +181,28 @@ async def test_kubectl_wait_hears_of_ready_and_of_stalled(
     kubectl("apply", "-f", "-", stdin=manifest(namespace, model={"uri": "models:/cats-dogs/9"}))
     await reconcile_until(reconciler, namespace, (reasons.STALLED, "True", reasons.MODEL_NOT_FOUND))
     assert waits_for("Stalled")
+
+
+async def test_what_waits_for_somebody_and_what_has_no_ready_pod_is_counted_until_it_is_over(
+    reconciler: Reconciler, kubectl: Kubectl, namespace: str, pod_player: PodPlayer
+):
+    key = (namespace, "cats-dogs")
+    kubectl("apply", "-f", "-", stdin=manifest(namespace))
+    await reconcile_until(reconciler, namespace, READY)
+    assert (reconciler.unavailable, reconciler.stalled) == (set(), set())
+    pod_player.part(namespace, Part(held=lambda pod: True))
+    dark = (reasons.AVAILABLE, "False", reasons.NO_READY_PODS)
+    await reconcile_until(reconciler, namespace, dark)
+    assert (reconciler.unavailable, reconciler.stalled) == ({key}, set())
+    pod_player.part(namespace, Part())
+    await reconcile_until(reconciler, namespace, READY)
+    assert reconciler.unavailable == set()
+    kubectl("apply", "-f", "-", stdin=manifest(namespace, model={"uri": "models:/cats-dogs/9"}))
+    await reconcile_until(reconciler, namespace, (reasons.STALLED, "True", reasons.MODEL_NOT_FOUND))
+    assert (reconciler.unavailable, reconciler.stalled) == (set(), {key})
+    kubectl("delete", "md", "cats-dogs", "-n", namespace)
+    await reconciler.reconcile(*key)
+    assert reconciler.stalled == set()
 
 
 @pytest.mark.parametrize(

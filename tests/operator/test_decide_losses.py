@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from model_operator import naming, reasons
+from model_operator import naming, reasons, standing
 from model_operator.decide import decide
 from model_operator.errors import ResolutionRefused
 from model_operator.observed import Refusal
@@ -110,8 +110,10 @@ def test_ready_and_available_wait_until_the_endpoint_lists_the_pods():
     assert world.serving_version() == "1"
     assert world.condition("Ready") == ("False", reasons.SCALING)
     assert world.condition("Available") == ("False", reasons.NO_READY_PODS)
+    assert standing.is_unavailable(world.status)
     world.endpoint_lags = False
     world.one_pass()
+    assert not standing.is_unavailable(world.status)
     assert world.condition("Ready")[0] == world.condition("Available")[0] == "True"
 
 

@@ -120,11 +120,11 @@ def test_a_process_that_leads_no_more_has_nothing_that_waits():
     metrics = Metrics("1")
     metrics.follow_queue(lambda: 1, lambda: 1)
     metrics.follow_rollouts(lambda: 1, lambda: 1, lambda: 1)
-    metrics.follow_stalled(lambda: 1)
+    metrics.follow_resources(lambda: 1, lambda: 1)
     metrics.follow_aliases(lambda: 1)
     metrics.follow_tracker(lambda: 1)
     gauges = ["queue_depth", "queue_oldest_wait_seconds", "rollouts", "rollouts_waiting"]
-    gauges += ["rollouts_oldest_seconds", "resources_stalled"]
+    gauges += ["rollouts_oldest_seconds", "resources_stalled", "resources_unavailable"]
     gauges += ["followed_aliases", "tracker_waiting"]
     assert [value(metrics, name) for name in gauges] == [1] * len(gauges)
     metrics.forget_term()
