@@ -117,7 +117,7 @@ soak-operator: $(READY) ## Make 100,000 passes, and see whether memory and laten
 	@$(BIN)/python -m tests.bench.soak
 
 .PHONY: test-chart
-test-chart: $(READY) ## Scan the chart's objects with checkov; every exception is explained
+test-chart: $(READY) ## Lint and render every flag of the chart, validate every object, scan with checkov
 	@$(BIN)/python -m tests.chart
 
 .PHONY: coverage

@@ -1,6 +1,8 @@
-"""Scans the chart's objects with checkov; what it finds is explained in `exceptions.yaml`.
+"""Every flag of the chart: `helm lint`, each object by the schemas of each Kubernetes, checkov.
 
     make test-chart
+
+What checkov finds is explained in `exceptions.yaml`.
 
 checkov and what it needs are large, so they live in a virtual environment of their own, in the
 cache folder. Nothing is downloaded but the packages, and nothing is sent anywhere.
@@ -20,10 +22,10 @@ from typing import Any
 import yaml
 
 from dev.cluster.paths import cache_dir
-from tests.chart.rendering import rendered
+from tests.chart import schemas
+from tests.chart.rendering import FLAGS, lint, rendered
 
 CHECKOV = "checkov==3.3.30"
-SCANNED = ("nothing", "namespaces", "everything")
 EXCEPTIONS = Path(__file__).with_name("exceptions.yaml")
 
 
@@ -74,25 +76,40 @@ def found(check: dict[str, Any]) -> Finding:
     return Finding(check["check_id"], check["resource"].partition(".")[0], check["check_name"])
 
 
+def faults() -> list[str]:
+    """What helm and the schemas object to."""
+    answers = {flag: lint(flag) for flag in FLAGS}
+    found = [
+        f"helm lint, {flag}: {done.stdout}" for flag, done in answers.items() if done.returncode
+    ]
+    with schemas.read_once():
+        return found + [words for each in schemas.VERSIONS for words in schemas.refusals(each)]
+
+
 def main() -> int:
-    """Prints one line of figures; 1 where something is not explained."""
+    """Prints one line of figures; 1 where something is wrong, or not explained."""
+    wrong = faults()
     explained = {
         (one["check"], kind): one["because"]
         for one in yaml.safe_load(EXCEPTIONS.read_text())["exceptions"]
         for kind in one["kinds"]
     }
-    passed, findings = scan(SCANNED)
+    passed, findings = scan(list(FLAGS))
     new = sorted(one for one in findings if (one.check, one.kind) not in explained)
     unused = sorted(set(explained) - {(one.check, one.kind) for one in findings})
+    for words in wrong:
+        print(words)
     for one in new:
         print(f"not explained: {one.check} {one.kind}: {one.words}")
     for check, kind in unused:
         print(f"explained, and not found any more: {check} {kind}")
     print(
-        f"test-chart: flags {len(SCANNED)}, checks passed {passed}, findings {len(findings)}, "
+        f"test-chart: flags linted and rendered {len(FLAGS)}, "
+        f"objects {len(schemas.distinct())} x versions {len(schemas.VERSIONS)} validated, "
+        f"faults {len(wrong)}; checkov: checks passed {passed}, findings {len(findings)}, "
         f"explained {len(findings) - len(new)}, not explained {len(new)}, stale {len(unused)}"
     )
-    return 1 if new or unused else 0
+    return 1 if wrong or new or unused else 0
 
 
 if __name__ == "__main__":

@@ -103,6 +103,18 @@ def template(
     )
 
 
+def lint(flag: str) -> subprocess.CompletedProcess[str]:
+    """What `helm lint` answers to one of the `FLAGS`."""
+    return subprocess.run(
+        [str(tools.helm()), "lint", "--strict", str(CHART), "--values", "-"],
+        input=yaml.safe_dump(FLAGS[flag]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 @functools.cache
 def rendered(flag: str, version: str = NEWEST) -> tuple[Body, ...]:
     """The objects that the chart makes of one of the `FLAGS`."""
