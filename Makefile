@@ -122,7 +122,8 @@ test-chart: $(READY) ## Lint and render every flag of the chart, validate every 
 
 .PHONY: coverage
 coverage: $(READY) ## Run the tests that need no cluster, and write coverage.xml
-	@$(BIN)/python -m pytest -q -m "not api and not fault and not e2e" --cov --cov-report=xml
+	@$(BIN)/python -m pytest -q -m "not api and not fault and not e2e" -n auto --dist worksteal \
+	  --cov --cov-report=xml
 
 .PHONY: bench-training
 bench-training: $(READY) ## Measure training beside a loop that reads ready tensors (1 minute)
