@@ -6,6 +6,7 @@ Used by `python -m tests.fault` for all of it and by the tests for a sample.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import subprocess
 import time
@@ -35,11 +36,25 @@ class Part:
     divergences: Sequence[str]
 
 
+class NoCommit(Exception):
+    """Nobody says which commit this is, so that no sample can be drawn that others could repeat."""
+
+
 def seed() -> str:
-    """The commit's hash: another sample for each commit, the same one for everybody."""
+    """The commit's hash: another sample for each commit, the same one for everybody.
+
+    A pipeline says it in GITHUB_SHA: git refuses to read a checkout that belongs to another user.
+    """
+    if told := os.environ.get("GITHUB_SHA"):
+        return told
     command = ["git", "rev-parse", "HEAD"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    if not (commit := done.stdout.strip()):
+        raise NoCommit(
+            f"git does not name the commit that samples are drawn by: {done.stderr.strip()} "
+            "Set GITHUB_SHA to its hash."
+        )
+    return commit
 
 
 Chosen = TypeVar("Chosen")
