@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+LOCKED := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .PHONY: help
 help: ## Show this list
@@ -151,16 +152,20 @@ generate: $(READY) ## Write the generated files (CRD, chart's copy, dashboards, 
 	@$(BIN)/python -m tests.recording
 
 .PHONY: verify
-verify: $(READY) ## Prove that every generated file is fresh
+verify: $(READY) ## Prove that every generated file is fresh, and that the locks fulfil pyproject.toml
 	@$(BIN)/python -m dev.generate --check
+	@$(BIN)/python -m dev.lock --satisfied
 	@$(BIN)/python -m tests.contract.golden --check
 	@$(BIN)/python -m tests.recording --check
 
 .PHONY: docs
-docs: ## Build the documentation into site/; a warning or a broken link fails
-	@test -x .venv-docs/bin/mkdocs || { $(PYTHON) -m venv .venv-docs && .venv-docs/bin/pip install --quiet '.[docs]'; }
+docs: .venv-docs/.ready ## Build the documentation into site/; a warning or a broken link fails
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --site-dir site
 	@echo "site/index.html: $$(find site -name '*.html' | wc -l) pages, 0 warnings"
+
+.venv-docs/.ready: requirements/docs.txt
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/pip install $(LOCKED) -r requirements/docs.txt && touch $@
 
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies within pyproject.toml (UPGRADE=1: newest; CHECK=1)
@@ -169,6 +174,10 @@ lock: $(READY) ## Resolve the dependencies within pyproject.toml (UPGRADE=1: new
 .PHONY: images
 images: ## Build the images with docker, podman or buildah
 	@$(PYTHON) -m dev.images build $(if $(IMAGE_TAG),--tag $(IMAGE_TAG))
+
+.PHONY: image-sizes
+image-sizes: ## Print what the images weigh compressed; one that is larger than its target fails
+	@$(PYTHON) -m dev.images size operator router server $(if $(IMAGE_TAG),--tag $(IMAGE_TAG))
 
 .PHONY: test-image
 test-image: $(READY) ## Make a model, serve it from the server's image, ask every endpoint (Docker)
@@ -193,9 +202,10 @@ cluster-build: ## Build the programs of the local cluster, and start nothing
 	@$(PYTHON) -m dev.cluster build
 
 # What continuous deployment runs (docs/ci.md): Python, helm, kubectl and git are enough, except for
-# deploy-smoke, which is the command line's own.
+# deploy-smoke, which is the command line's own: from this checkout, with its packages by their lock.
 DEPLOY := $(PYTHON) -m dev.deploy
 TAG ?= $(shell git rev-parse HEAD)
+IMAGES_OF_RELEASE = --tag $(TAG) $(if $(DIGESTS),--digests $(DIGESTS))
 ifneq ($(wildcard .kubeconfig),)
 deploy deploy-diff deploy-status: export KUBECONFIG := $(CURDIR)/.kubeconfig
 endif
@@ -210,35 +220,36 @@ kubeconfig-forget: ## Remove that file
 	@rm -f .kubeconfig
 
 .PHONY: deploy-render
-deploy-render: ## Print the objects of the release (TAG=the commit)
-	@$(DEPLOY) render --tag $(TAG)
+deploy-render: ## Print the objects of the release (TAG=the commit, DIGESTS=a file, if there is one)
+	@$(DEPLOY) render $(IMAGES_OF_RELEASE)
 
 .PHONY: deploy-diff
 deploy-diff: ## Print what the release would change in the cluster
-	@$(DEPLOY) diff --tag $(TAG)
+	@$(DEPLOY) diff $(IMAGES_OF_RELEASE)
 
 .PHONY: deploy
 deploy: ## Install or upgrade by the chart, and wait
-	@$(DEPLOY) apply --tag $(TAG)
+	@$(DEPLOY) apply $(IMAGES_OF_RELEASE)
 
 .PHONY: deploy-commit
 deploy-commit: ## Write the tag into GITOPS_FILE of GITOPS_REPOSITORY, and push it
-	@$(DEPLOY) commit --tag $(TAG) --repository "$$GITOPS_REPOSITORY" --file "$$GITOPS_FILE"
+	@$(DEPLOY) commit $(IMAGES_OF_RELEASE) --repository "$$GITOPS_REPOSITORY" --file "$$GITOPS_FILE"
 
 .PHONY: deploy-status
-deploy-status: ## Wait for the operator's rollout and run its chart's test
-	@$(DEPLOY) status --tag $(TAG)
+deploy-status: ## Wait for the operator's rollout and run its chart's test; with GITOPS_REPOSITORY wait for ArgoCD
+	@$(DEPLOY) status --tag $(TAG) $(if $(GITOPS_REPOSITORY),--gitops)
 
 .PHONY: deploy-smoke
 deploy-smoke: .venv-cli/.ready ## Ask the live endpoint SERVICE_URL for its health and a prediction
-	@.venv-cli/bin/kubectl-md smoke --url "$$SERVICE_URL"
+	@PYTHONPATH=operator .venv-cli/bin/python -m model_operator.cli smoke --url "$$SERVICE_URL"
 
 .PHONY: deploy-notify
 deploy-notify: ## Tell NOTIFY_URL how it ended (OUTCOME=succeeded)
 	@$(DEPLOY) notify --outcome $(OUTCOME)
 
-.venv-cli/.ready: pyproject.toml
-	@$(PYTHON) -m venv .venv-cli && .venv-cli/bin/pip install --quiet '.[cli]' && touch $@
+.venv-cli/.ready: requirements/cli.txt
+	@$(PYTHON) -m venv .venv-cli
+	@.venv-cli/bin/pip install $(LOCKED) -r requirements/cli.txt && touch $@
 
 .PHONY: mlflow-ui
 mlflow-ui: $(READY) ## Show the demo's MLflow on http://127.0.0.1:5000

@@ -1,5 +1,7 @@
 """Writes the locks: `make lock` runs it, and `make lock CHECK=1` only says which are stale.
 
+`make verify` asks, without any index, whether each lock still fulfils what its source requires.
+
 Each lock names every package of one environment with the hashes of its files. torch and the
 CUDA packages that its default build pulls in stay out: which build of torch is wanted (CPU, one
 of the CUDA versions) is the choice of the machine, so `requirements/torch.txt` pins the version
@@ -13,10 +15,17 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
+TORCH = "requirements/torch.txt"
 CHOSEN_BY_THE_MACHINE = re.compile(r"(torch|triton|nvidia-[\w-]+|cuda-[\w-]+)==")
 OPTIONS = (
     *("--universal", "--python-version", "3.11", "--generate-hashes"),
@@ -38,6 +47,8 @@ class Lock:
     path: str
     source: str
     """pyproject.toml, or a file of requirements."""
+    extra: str = ""
+    """Which extra of pyproject.toml."""
     options: tuple[str, ...] = ()
 
     def header(self) -> str:
@@ -45,15 +56,21 @@ class Lock:
         return f"# Written by `make lock` from {self.source}. Do not edit.\n"
 
 
+TESTED = ("--constraint", "requirements/dev.txt")
+
 LOCKS = (
     *(
-        Lock(f"requirements/{extra}.txt", "pyproject.toml", ("--extra", extra))
-        for extra in ("operator", "server", "training", "dev")
+        Lock(f"requirements/{extra}.txt", "pyproject.toml", extra)
+        for extra in ("operator", "server", "training", "dev", "docs")
+    ),
+    *(
+        Lock(f"requirements/{extra}.txt", "pyproject.toml", extra, TESTED)
+        for extra in ("cli", "build")
     ),
     Lock(
         "dev/mlflow/requirements.txt",
         "dev/mlflow/requirements.in",
-        (
+        options=(
             *("--constraint", "requirements/training.txt"),
             *(word for name in NOT_FOR_THE_MLFLOW_SERVER for word in ("--no-emit-package", name)),
         ),
@@ -73,17 +90,73 @@ def resolve(lock: Lock, *, previous: str, upgrade: bool) -> str:
         output = Path(folder) / "lock.txt"
         output.write_text(previous)
         command = [sys.executable, "-m", "uv", "pip", "compile", lock.source, *OPTIONS]
+        command += ["--extra", lock.extra] if lock.extra else []
         command += [*lock.options, "--output-file", str(output), *(["--upgrade"] * upgrade)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         return lock.header() + without_torch_builds(output.read_text())
+
+
+def required(lock: Lock) -> Iterator[Requirement]:
+    """What a lock's source asks for: an extra with all that it is made of, or a file's lines."""
+    if lock.extra:
+        project = tomllib.loads((ROOT / lock.source).read_text())["project"]
+        yield from _of_extra(project, lock.extra)
+        return
+    lines = (
+        line.partition("#")[0].strip() for line in (ROOT / lock.source).read_text().splitlines()
+    )
+    yield from (Requirement(line) for line in lines if line)
+
+
+def _of_extra(project: dict[str, Any], extra: str) -> Iterator[Requirement]:
+    for line in project["optional-dependencies"][extra]:
+        requirement = Requirement(line)
+        if requirement.name == project["name"]:
+            for part in sorted(requirement.extras):
+                yield from _of_extra(project, part)
+        else:
+            yield requirement
+
+
+def pins(text: str) -> dict[str, list[str]]:
+    """The versions that a lock names, by package: more than one where markers tell them apart."""
+    found: dict[str, list[str]] = {}
+    for name, version in re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", text):
+        found.setdefault(canonicalize_name(name), []).append(version)
+    return found
+
+
+def unsatisfied(lock: Lock, text: str) -> list[str]:
+    """What its source requires and this text of it does not fulfil."""
+    pinned = pins(text) | pins((ROOT / TORCH).read_text())
+    return [
+        str(requirement)
+        for requirement in required(lock)
+        if not (versions := pinned.get(canonicalize_name(requirement.name)))
+        or not all(requirement.specifier.contains(v, prereleases=True) for v in versions)
+    ]
+
+
+def tell_unsatisfied() -> int:
+    """Prints what no lock fulfils; exit status 1 where there is something."""
+    broken = {lock.path: unsatisfied(lock, (ROOT / lock.path).read_text()) for lock in LOCKS}
+    for path, requirements in broken.items():
+        if requirements:
+            print(f"{path} does not fulfil {', '.join(requirements)}; run `make lock`")
+    return 1 if any(broken.values()) else 0
 
 
 def main() -> int:
     """Writes the locks, or with `--check` says which are stale (exit status 1)."""
     parser = argparse.ArgumentParser(description="Write the locks.")
     parser.add_argument("--check", action="store_true", help="only say which locks are stale")
+    parser.add_argument(
+        "--satisfied", action="store_true", help="only say what they do not fulfil; asks no index"
+    )
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     arguments = parser.parse_args()
+    if arguments.satisfied:
+        return tell_unsatisfied()
     stale = []
     for lock in LOCKS:
         path = ROOT / lock.path
