@@ -26,6 +26,7 @@ from dev import tools
 from dev.cluster.choice import Cluster, choose
 from dev.cluster.errors import ClusterError
 from dev.images import __main__ as images
+from dev.images import labels
 from dev.images.errors import ImageError
 from dev.kube import CommandFailed, Kube, NotInTime, wait_until
 from dev.progress import duration, say, step
@@ -238,7 +239,7 @@ def cluster_with_images() -> Cluster:
         output.seek(0)
         if build.returncode:
             raise DemoFailed(output.read().strip())
-    images.load(list(images.IMAGES), images.version())
+    images.load(list(images.IMAGES), labels.version())
     return cluster
 
 

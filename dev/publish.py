@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from dev.images import labels
 from dev.images.__main__ import IMAGES, Image
 
 PUBLISHED = ("operator", "server", "router")
@@ -30,7 +31,7 @@ def push_command(image: Image, tags: Sequence[str], metadata: Path) -> list[str]
     names = [word for tag in tags for word in ("--tag", f"{image.repository}:{tag}")]
     return [
         *("docker", "buildx", "build", "--file", image.dockerfile),
-        *("--platform", ",".join(PLATFORMS), *names),
+        *("--platform", ",".join(PLATFORMS), *names, *labels.build_arguments()),
         *("--sbom=true", "--provenance=mode=max", "--push"),
         *("--metadata-file", str(metadata), image.context),
     ]

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dev.images import engines
-from dev.images.__main__ import IMAGES, version
+from dev.images.__main__ import IMAGES
 from dev.images.errors import ImageError
+from dev.images.labels import version
 from dev.kube import CommandFailed, Kube, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]

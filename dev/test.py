@@ -25,6 +25,7 @@ from dev.cluster.choice import choose
 from dev.cluster.errors import ClusterError
 from dev.images import __main__ as images
 from dev.images.errors import ImageError
+from dev.images.labels import version
 from dev.setup import can_install_debian_packages
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,8 +72,8 @@ def prepare_api() -> None:
 def prepare_e2e() -> None:
     """A healthy cluster with the images of this checkout in it."""
     choose().up()
-    images.build(list(images.IMAGES), images.version())
-    images.load(list(images.IMAGES), images.version())
+    images.build(list(images.IMAGES), version())
+    images.load(list(images.IMAGES), version())
 
 
 LAYERS = (

@@ -1,1 +1,1 @@
-"""The images of this repository: `python3 -m dev.images build|load [operator server mlflow]`."""
+"""The images of this repository: `python3 -m dev.images build|load|size [operator server ...]`."""

@@ -1,4 +1,4 @@
-"""The command line of the images: `python3 -m dev.images build|load [NAME ...] [--tag TAG]`."""
+"""The images' command line: `python3 -m dev.images build|load|size [NAME ...] [--tag TAG]`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import os
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dev.cluster.choice import choose as choose_cluster
 from dev.cluster.errors import ClusterError
-from dev.images import base, engines, inputs, pip_settings
+from dev.images import base, engines, inputs, labels, pip_settings, size
 from dev.images.engines import Engine
-from dev.images.errors import BuildFailed, ImageError
+from dev.images.errors import BuildFailed, ImageError, TooLarge
 from dev.images.folder import folder
+from dev.images.labels import version
 from dev.progress import duration, say, step
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,20 +33,16 @@ class Image:
     context: str
     build_estimate: float
     load_estimate: float
+    most_megabytes: float | None = None
+    """The target of its compressed size."""
 
 
 IMAGES = {
-    "operator": Image("ghcr.io/cv-factory/operator", "Dockerfile.operator", ".", 40, 8),
+    "operator": Image("ghcr.io/cv-factory/operator", "Dockerfile.operator", ".", 40, 8, 150),
     "server": Image("ghcr.io/cv-factory/model-server", "Dockerfile.server", ".", 70, 30),
     "router": Image("ghcr.io/cv-factory/model-router", "Dockerfile.router", ".", 40, 8),
     "mlflow": Image("docker.io/cv-factory/mlflow", "dev/mlflow/Dockerfile", "dev/mlflow", 60, 15),
 }
-
-
-def version() -> str:
-    """The version in pyproject.toml: the default tag."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return str(project["version"])
 
 
 def build(names: Sequence[str], tag: str) -> None:
@@ -66,7 +62,9 @@ def build(names: Sequence[str], tag: str) -> None:
             say(f"- {reference} is built already")
             continue
         with step(f"building {reference} with {engine.name}", image.build_estimate):
-            engine.build(dockerfile, ROOT / image.context, reference, arguments)
+            # The commit is no input: an image says the one that it was built from.
+            labelled = [*arguments, *labels.build_arguments()]
+            engine.build(dockerfile, ROOT / image.context, reference, labelled)
         _built(reference).write_text(json.dumps([made_from, engine.image_id(reference)]))
 
 
@@ -92,15 +90,20 @@ def _pip_arguments(engine: Engine) -> list[str]:
     return ["--build-arg", f"PIP_INDEX_URL={settings.index_url}"] if settings.index_url else []
 
 
+def _found(engine: Engine, name: str, tag: str) -> tuple[str, str]:
+    """The name and the id of an image that is built; raises ImageError where it is not."""
+    reference = f"{IMAGES[name].repository}:{tag}"
+    if image_id := engine.image_id(reference):
+        return reference, image_id
+    raise ImageError(f"{reference} is not built: run `python3 -m dev.images build {name}`.")
+
+
 def load(names: Sequence[str], tag: str) -> None:
     """Brings these images to the cluster's node, unless they are there already."""
     engine, cluster = engines.choose(), choose_cluster()
     for name in names:
         image = IMAGES[name]
-        reference = f"{image.repository}:{tag}"
-        image_id = engine.image_id(reference)
-        if not image_id:
-            raise ImageError(f"{reference} is not built: run `python3 -m dev.images build {name}`.")
+        reference, image_id = _found(engine, name, tag)
         if cluster.has_image(reference, image_id):
             say(f"- {reference} is in the cluster already")
             continue
@@ -113,10 +116,26 @@ def load(names: Sequence[str], tag: str) -> None:
             cluster.load_image(reference, image_id, archive)
 
 
+def measure(names: Sequence[str], tag: str) -> None:
+    """Prints the compressed size of these images; raises TooLarge where one misses its target."""
+    engine, missed = engines.choose(), []
+    for name in names:
+        reference, _ = _found(engine, name, tag)
+        megabytes = size.compressed_megabytes(engine, reference)
+        most = IMAGES[name].most_megabytes
+        say(f"- {size.line(name, megabytes, most)}")
+        missed += [name] if most is not None and megabytes > most else []
+    if missed:
+        raise TooLarge(f"larger than its target: {', '.join(missed)}")
+
+
+COMMANDS = {"build": build, "load": load, "size": measure}
+
+
 def main(arguments: list[str]) -> int:
     """Runs one command; an error is one line and status 1."""
     parser = argparse.ArgumentParser(prog="python3 -m dev.images", description=__doc__)
-    parser.add_argument("verb", choices=("build", "load"))
+    parser.add_argument("verb", choices=COMMANDS)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(IMAGES))
     parser.add_argument("--tag", help="default: the version of pyproject.toml")
     chosen = parser.parse_args(arguments)
@@ -125,7 +144,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"unknown image {unknown[0]}: choose from {', '.join(IMAGES)}")
     started = time.monotonic()
     try:
-        (build if chosen.verb == "build" else load)(names, chosen.tag or version())
+        COMMANDS[chosen.verb](names, chosen.tag or version())
     except (ImageError, ClusterError) as problem:
         print(f"{chosen.verb}: {problem}", file=sys.stderr)
         return 1

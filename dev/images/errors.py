@@ -3,6 +3,7 @@
 ImageError
 +-- NoEngine        neither docker, podman nor buildah can be used
 +-- BuildFailed     a Dockerfile or the base could not be built
++-- TooLarge        an image weighs more than it may
 """
 
 from __future__ import annotations
@@ -18,3 +19,7 @@ class NoEngine(ImageError):
 
 class BuildFailed(ImageError):
     """An image could not be built."""
+
+
+class TooLarge(ImageError):
+    """An image is larger, compressed, than its target."""

@@ -13,14 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from dev.images import engines
-from dev.images.__main__ import IMAGES, version
+from dev.images import engines, size
+from dev.images.__main__ import IMAGES
+from dev.images.labels import version
 from dev.kube import wait_until
 from tests.e2e.model import Registry
 
 pytestmark = pytest.mark.e2e
 
 USER = "65532:65532"
+ENTRY = {
+    "operator": ["model-operator"],
+    "server": ["model-serve"],
+    "router": ["python3", "-m", "model_router"],
+}
+"""What each image runs; buildah has to be told."""
 
 
 @contextmanager
@@ -35,19 +42,23 @@ def container(image: str, *arguments: str, mounts: tuple[str, ...] = ()) -> Iter
         return
     run = [*engine.command, "from", "--pull=never", reference]
     name = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
-    entry = {"server": "model-serve", "operator": "model-operator"}[image]
     try:
         options = ["--isolation=chroot", f"--user={USER}", *volumes]
-        yield [*engine.command, "run", *options, name, "--", entry, *arguments]
+        yield [*engine.command, "run", *options, name, "--", *ENTRY[image], *arguments]
     finally:
         subprocess.run([*engine.command, "rm", name], capture_output=True, check=True)
 
 
-@pytest.mark.parametrize("image", ["server", "operator"])
+@pytest.mark.parametrize("image", ENTRY)
 def test_an_image_prints_its_version(image: str):
     with container(image, "--version") as command:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert version() in done.stdout
+
+
+def test_the_operators_image_is_as_small_as_it_must_be():
+    reference = f"{IMAGES['operator'].repository}:{version()}"
+    assert size.compressed_megabytes(engines.choose(), reference) <= 150
 
 
 def test_the_server_image_alone_serves_an_artifact(registry: Registry):

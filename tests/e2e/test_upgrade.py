@@ -8,7 +8,8 @@ import pytest
 
 from dev.cluster.choice import choose
 from dev.images import engines
-from dev.images.__main__ import IMAGES, version
+from dev.images.__main__ import IMAGES
+from dev.images.labels import version
 from dev.stage import install_operator
 from tests.e2e.model import Model
 

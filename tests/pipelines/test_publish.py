@@ -8,11 +8,14 @@ from pathlib import Path
 from dev import publish
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMIT = "5f3c0de" * 5
 
 
 def test_every_image_is_built_for_all_architectures_with_sbom_and_provenance(
-    tmp_path: Path, capsys
+    tmp_path: Path, monkeypatch, capsys
 ):
+    monkeypatch.setenv("GITHUB_SHA", COMMIT)
+    monkeypatch.setenv("GITHUB_REPOSITORY", "vision/cv-factory")
     record = tmp_path / "digests.json"
     arguments = ["push", "--tag", "5f3c0de", "--tag", "latest", "--record", str(record)]
     assert publish.main([*arguments, "--dry-run"]) == 0
@@ -23,6 +26,8 @@ def test_every_image_is_built_for_all_architectures_with_sbom_and_provenance(
         assert f"--tag ghcr.io/cv-factory/{name}:latest" in command
         for words in ("linux/amd64,linux/arm64", "--sbom=true", "--provenance=mode=max", "--push"):
             assert words in command
+        assert f"--build-arg REVISION={COMMIT}" in command
+        assert "--build-arg SOURCE=https://github.com/vision/cv-factory" in command
     assert not record.exists()
 
 
