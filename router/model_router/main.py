@@ -5,13 +5,15 @@ Exit status 0 after a drain, 1 when HAProxy ended by itself, 2 for a setting tha
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType
 
-from model_router import logs
+from model_router import __version__, logs
 from model_router.agent import Agent
 from model_router.errors import RouterError, SettingsError
 from model_router.proxy import Proxy
@@ -21,8 +23,9 @@ from model_router.web import AgentServer
 _log = logging.getLogger(__name__)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs until SIGTERM or SIGINT, and then until nothing is in flight."""
+    _parser().parse_args(argv)
     logs.configure()
     stop = threading.Event()
 
@@ -39,6 +42,16 @@ def main() -> int:
     except RouterError as error:
         _log.critical(str(error))
         return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="model-router",
+        description="Divide requests between revisions, by HAProxy.",
+        epilog="It is set by the environment: docs/reference/settings.md lists it.",
+    )
+    parser.add_argument("--version", action="version", version=f"model-router {__version__}")
+    return parser
 
 
 def run(settings: Settings, stop: threading.Event) -> int:
