@@ -1,11 +1,12 @@
 """Deploys a release of the operator from a pipeline: by the chart, or by a commit for ArgoCD.
 
-    python3 -m dev.deploy render|diff|apply|status --tag TAG
+    python3 -m dev.deploy render|diff|apply --tag TAG [--digests digests.json]
     python3 -m dev.deploy commit --tag TAG --repository URL --file values/prod.yaml
+    python3 -m dev.deploy status --tag TAG [--gitops]
     python3 -m dev.deploy notify --outcome success
 
-It needs Python alone; helm, kubectl and git are programs. The values besides the tag are in the
-file that DEPLOY_VALUES names.
+It needs Python alone; helm, kubectl and git are programs. The values besides the images' tags are
+in the file that DEPLOY_VALUES names; the digests are those that dev/publish.py has recorded.
 """
 
 from __future__ import annotations
@@ -18,73 +19,112 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dev import tools
+from dev.kube import NotInTime, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASE = NAMESPACE = "cv-factory"
-IMAGES = ("image", "serverImage", "routerImage")
+DEPLOYMENT = f"deployment/{RELEASE}-operator"
+IMAGES = {"image": "operator", "serverImage": "server", "routerImage": "router"}
+"""The chart's values that name an image, and what dev/publish.py calls it."""
+SYNC_SECONDS = 900
+"""How long ArgoCD may take to see a commit: it asks every three minutes, unless it is told."""
 _DIFFERENT = 1
 """What kubectl diff ends with where there is something to tell."""
 _LOGIN = ("-c", "credential.helper=!f() { echo username=token; echo password=$GITOPS_TOKEN; }; f")
 """How git logs in where it is asked to: the token stays in the environment, off command lines."""
-_TAG_LINE = re.compile(r"^([ \t]+tag:).*$", re.MULTILINE)
 
 
 class DeployFailed(Exception):
     """A step failed; the words are what a pipeline shows."""
 
 
-def chart_arguments(tag: str) -> list[str]:
+def image_tags(tag: str, digests: Path | None) -> dict[str, str]:
+    """What the chart is told of each image: the tag, and the digest that CI has recorded, since a
+    tag can be moved.
+    """
+    if digests is None:
+        return dict.fromkeys(IMAGES, tag)
+    recorded: dict[str, str] = json.loads(digests.read_text())
+    if missing := sorted(set(IMAGES.values()) - set(recorded)):
+        raise DeployFailed(f"{digests} has no digest of {', '.join(missing)}")
+    return {value: f"{tag}@{recorded[name].partition('@')[2]}" for value, name in IMAGES.items()}
+
+
+def chart_arguments(tags: Mapping[str, str]) -> list[str]:
     """What helm is told of the release."""
     values = os.environ.get("DEPLOY_VALUES")
     named = ["--values", values] if values else []
-    tags = [word for image in IMAGES for word in ("--set-string", f"{image}.tag={tag}")]
-    return [*(RELEASE, str(ROOT / "charts/cv-factory"), "--namespace", NAMESPACE), *named, *tags]
+    images = [word for name in tags for word in ("--set-string", f"{name}.tag={tags[name]}")]
+    return [*(RELEASE, str(ROOT / "charts/cv-factory"), "--namespace", NAMESPACE), *named, *images]
 
 
-def render(tag: str) -> str:
+def render(tag: str, digests: Path | None = None) -> str:
     """The objects of the release."""
-    return _run([str(tools.helm()), "template", *chart_arguments(tag), "--no-hooks"])
+    chart = chart_arguments(image_tags(tag, digests))
+    return _run([str(tools.helm()), "template", *chart, "--no-hooks"])
 
 
-def diff(tag: str) -> str:
-    """What would change in the cluster; empty: nothing."""
-    command = [str(tools.kubectl()), "diff", "--server-side", "--namespace", NAMESPACE, "-f", "-"]
-    return _run(command, stdin=render(tag), ends=(0, _DIFFERENT))
+def diff(tag: str, digests: Path | None = None) -> str:
+    """What would change in the cluster; empty: nothing. The first release is new as a whole."""
+    objects, kubectl = render(tag, digests), str(tools.kubectl())
+    if not _run([kubectl, "get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name"]):
+        return f"new: there is no namespace {NAMESPACE} yet\n{objects}"
+    # The fields are helm's, which is a conflict for everybody else. Nothing is written here.
+    options = ("--server-side", "--force-conflicts", "--namespace", NAMESPACE)
+    return _run([kubectl, "diff", *options, "-f", "-"], stdin=objects, ends=(0, _DIFFERENT))
 
 
-def apply(tag: str) -> str:
+def apply(tag: str, digests: Path | None = None) -> str:
     """Installs or upgrades, and waits until the pods are ready; goes back where they are not."""
-    command = [str(tools.helm()), "upgrade", "--install", *chart_arguments(tag)]
+    chart = chart_arguments(image_tags(tag, digests))
+    command = [str(tools.helm()), "upgrade", "--install", *chart]
     return _run([*command, "--create-namespace", "--atomic", "--timeout", "10m"])
 
 
-def status(tag: str) -> str:
-    """Waits for the rollout, asks the operator whether it works, and shows what it serves."""
-    kubectl, deployment = str(tools.kubectl()), f"deployment/{RELEASE}-operator"
-    told = _run([kubectl, "-n", NAMESPACE, "rollout", "status", deployment, "--timeout=5m"])
-    trying = ["test", RELEASE, "--namespace", NAMESPACE, "--timeout", "3m", "--logs"]
-    told += _run([str(tools.helm()), *trying])
-    image = "jsonpath={.spec.template.spec.containers[0].image}"
-    runs = _run([kubectl, "-n", NAMESPACE, "get", deployment, "-o", image])
-    if not runs.endswith(f":{tag}"):
-        raise DeployFailed(f"{runs} runs, and not {tag}")
-    return told + _run([kubectl, "get", "modeldeployments", "--all-namespaces"])
+def status(tag: str, *, gitops: bool = False) -> str:
+    """Waits for the rollout, asks the operator whether it works, and shows what it serves.
+
+    ArgoCD's releases are none of helm's: there it waits until the tag has arrived, and asks for
+    the rollout alone.
+    """
+    if gitops:
+        wait_until(lambda: _tag(_image()) == tag, f"{DEPLOYMENT} has the tag {tag}", SYNC_SECONDS)
+    told = _kubectl("rollout", "status", DEPLOYMENT, "--timeout=5m")
+    if not gitops:
+        trying = ["test", RELEASE, "--namespace", NAMESPACE, "--timeout", "3m", "--logs"]
+        told += _run([str(tools.helm()), *trying])
+    if _tag(image := _image()) != tag:
+        raise DeployFailed(f"{image} runs, and not {tag}")
+    return told + _kubectl("get", "modeldeployments", "--all-namespaces")
 
 
-def commit(tag: str, repository: str, file: str, branch: str) -> str:
-    """Writes the tag into a values file of a GitOps repository and pushes it."""
+def _image() -> str:
+    """The operator's image as the cluster has it; empty where there is no operator."""
+    path = "jsonpath={.spec.template.spec.containers[0].image}"
+    return _kubectl("get", DEPLOYMENT, "--ignore-not-found", "-o", path)
+
+
+def _tag(image: str) -> str:
+    """The tag of REPOSITORY:TAG, and of REPOSITORY:TAG@DIGEST."""
+    return image.partition("@")[0].rpartition(":")[2]
+
+
+def commit(tag: str, repository: str, file: str, branch: str, digests: Path | None = None) -> str:
+    """Writes the tags into a values file of a GitOps repository and pushes it."""
     with tempfile.TemporaryDirectory() as folder:
         clone = ["clone", "--quiet", "--depth=1", "--branch", branch]
         _run(["git", *_LOGIN, *clone, repository, folder])
         path = Path(folder) / file
         before = path.read_text()
-        after, count = _TAG_LINE.subn(rf'\1 "{tag}"', before)
-        if not count:
-            raise DeployFailed(f"{file} has no line `tag:`")
+        after = before
+        for image, wanted in image_tags(tag, digests).items():
+            after, count = _tag_line(image).subn(rf'\1 "{wanted}"', after)
+            if not count:
+                raise DeployFailed(f"{file} has no line `tag:` below `{image}:`")
         if after == before:
             return f"{file} names {tag} already\n"
         path.write_text(after)
@@ -103,6 +143,13 @@ def commit(tag: str, repository: str, file: str, branch: str) -> str:
     return f"{file} names {tag} now\n"
 
 
+def _tag_line(image: str) -> re.Pattern[str]:
+    """The line `tag:` of an image in a values file, at any depth; group 1 is all before the tag."""
+    opening = rf"(?P<indent>[ \t]*){image}:[ \t]*(?:#.*)?\n"
+    between = r"(?:(?P=indent)[ \t]+.*\n|[ \t]*\n)*?"
+    return re.compile(rf"^({opening}{between}(?P=indent)[ \t]+tag:).*$", re.MULTILINE)
+
+
 def notify(outcome: str) -> str:
     """Tells a webhook how it ended, where NOTIFY_URL names one; the link is the pipeline's."""
     text = f"CV Factory: deployment {outcome}"
@@ -118,6 +165,10 @@ def notify(outcome: str) -> str:
         return f"{text} (told: {answer.status})\n"
 
 
+def _kubectl(*arguments: str) -> str:
+    return _run([str(tools.kubectl()), *arguments, "--namespace", NAMESPACE])
+
+
 def _run(command: Sequence[str], stdin: str | None = None, ends: Sequence[int] = (0,)) -> str:
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode not in ends:
@@ -130,8 +181,11 @@ def main(arguments: list[str]) -> int:
     """Runs one step and prints what it tells; 1 and a sentence where it failed."""
     parser = argparse.ArgumentParser(prog="python3 -m dev.deploy", description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
-    for name in ("render", "diff", "apply", "status", "commit"):
+    for name in ("render", "diff", "apply", "commit", "status"):
         steps.add_parser(name).add_argument("--tag", required=True)
+        if name != "status":
+            steps.choices[name].add_argument("--digests", type=Path)
+    steps.choices["status"].add_argument("--gitops", action="store_true")
     committing = steps.choices["commit"]
     committing.add_argument("--repository", required=True)
     committing.add_argument("--file", required=True)
@@ -150,7 +204,7 @@ def main(arguments: list[str]) -> int:
     step = known[chosen.pop("step")]
     try:
         sys.stdout.write(step(**chosen))
-    except (DeployFailed, tools.ToolMissing, OSError) as problem:
+    except (DeployFailed, NotInTime, tools.ToolMissing, OSError) as problem:
         sys.stderr.write(f"deploy: {problem}\n")
         return 1
     return 0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from dev import deploy
 from dev.kube import wait_until
-from dev.stage import RELEASE, SYSTEM_NAMESPACE, install_operator
+from dev.stage import RELEASE, SYSTEM_NAMESPACE, Stage, install_operator
 from tests.e2e import test_upgrade
 from tests.e2e.model import Model
 
@@ -45,6 +49,23 @@ def test_no_request_is_lost_from_the_upgrade_of_the_chart_to_its_removal(
     report = load.stop(60)
     assert report["requests"] > 100
     assert report["failed"] == 0, report
+
+
+def test_a_pipeline_shows_the_release_deploys_it_and_sees_that_it_works(
+    stage: Stage, next_release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    values = tmp_path / "values.yaml"
+    values.write_text(json.dumps({"registry": {"trackingUri": stage.tracking_uri}}))
+    monkeypatch.setenv("DEPLOY_VALUES", str(values))
+    monkeypatch.setenv("KUBECONFIG", str(stage.kube.kubeconfig))
+    try:
+        assert f"/operator:{next_release}" in deploy.diff(next_release)
+        deploy.apply(next_release)
+        assert "leads; ModelDeployments: " in deploy.status(next_release)
+        assert deploy.diff(next_release) == ""
+        assert "successfully rolled out" in deploy.status(next_release, gitops=True)
+    finally:
+        install_operator(stage.kube, stage.tracking_uri)
 
 
 def _resources(model: Model) -> list[object]:
