@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.chart.rendering import NEWEST
+
 ROOT = Path(__file__).resolve().parents[2]
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
@@ -19,7 +21,12 @@ BIN = Path(sys.executable).parent
 PINNED = re.compile(r"^[\w-]+/[\w./-]+@[0-9a-f]{40}$")
 PREPARES = "apt-get update -q && apt-get install -y -q"
 """What a bare container needs before there is a make."""
-MORE = {"packages": "write", "id-token": "write", "security-events": "write"}
+MORE = {
+    "packages": "write",
+    "id-token": "write",
+    "security-events": "write",
+    "actions": "read",
+}
 """What a job may ask for beyond reading the repository."""
 
 Body = dict[str, Any]
@@ -117,16 +124,86 @@ def test_images_are_published_by_a_push_alone_after_everything_else():
     assert body[True]["push"]["branches"] == ["main", "develop"]  # YAML 1.1 reads `on` so
     publishing = body["jobs"]["images"]
     assert publishing["if"] == "github.event_name == 'push'"
-    assert {"lint", "unit", "control-plane", "chart", "integration", "security"} == set(
-        publishing["needs"]
-    )
+    assert set(publishing["needs"]) == set(body["jobs"]) - {"images"}
 
 
-def test_the_whole_cluster_is_tried_on_every_kubernetes_from_1_30():
+def test_the_whole_cluster_is_tried_on_every_kubernetes_that_the_chart_is_validated_for():
     versions = workflow("ci")["jobs"]["e2e"]["strategy"]["matrix"]["kubernetes"]
     minors = [int(version.split(".")[1]) for version in versions]
-    assert minors == list(range(30, minors[-1] + 1))
-    assert minors[-1] >= 36
+    assert minors == list(range(30, int(NEWEST.split(".")[1]) + 1))
+
+
+def test_what_needs_debians_programs_runs_as_root_in_debian():
+    body = workflow("ci")["jobs"]
+    for name, programs in (("unit", ("haproxy", "prometheus")), ("control-plane", ())):
+        job = body[name]
+        assert job["container"]["image"] == "debian:12"
+        assert job["env"]["CI"] == "true", "what is missing fails"
+        first = job["steps"][0]["run"]
+        assert [one for one in ("make", "git", *programs) if one not in first.split()] == []
+
+
+def test_a_critical_finding_is_told_before_it_keeps_the_image_back():
+    scanning = workflow("ci")["jobs"]["security"]["steps"][-3:]
+    uses = [step["uses"].split("@")[0] for step in scanning]
+    trivy = "aquasecurity/trivy-action"
+    assert uses == [trivy, "github/codeql-action/upload-sarif", trivy]
+    telling, gate = scanning[0]["with"], scanning[2]["with"]
+    assert "exit-code" not in telling
+    assert (gate["severity"], gate["exit-code"]) == ("CRITICAL", "1")
+    assert gate["image-ref"] == telling["image-ref"]
+
+
+def test_the_documentation_is_built_by_every_run():
+    assert "make docs" in [step.get("run") for step in workflow("ci")["jobs"]["lint"]["steps"]]
+
+
+def deploying() -> dict[str, Body]:
+    """The steps of continuous deployment by their make targets, in their order."""
+    (job,) = workflow("cd")["jobs"].values()
+    return {step["run"].split()[1]: step for step in job["steps"] if "run" in step}
+
+
+def test_a_variable_alone_decides_between_the_chart_and_gitops():
+    """So nobody who has a GitOps repository edits the file."""
+    steps = deploying()
+    for target in ("deploy-diff", "deploy"):
+        assert steps[target]["if"] == "vars.GITOPS_REPOSITORY == ''"
+    assert steps["deploy-commit"]["if"] == "vars.GITOPS_REPOSITORY != ''"
+    for target in ("kubeconfig", "deploy-render", "deploy-status", "deploy-smoke"):
+        assert "if" not in steps[target]
+    for repository, expected in (("", False), ("https://example.com/gitops.git", True)):
+        variables = (f"GITOPS_REPOSITORY={repository}", "TAG=5f3c0de")
+        command = ["make", "--dry-run", "deploy-status", *variables]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert ("--gitops" in done.stdout.split()) is expected
+
+
+def test_packages_of_others_are_installed_only_after_the_cluster_is_forgotten():
+    order = list(deploying())
+    assert order.index("kubeconfig-forget") < order.index("deploy-smoke")
+    assert deploying()["kubeconfig-forget"]["if"] == "always()"
+
+
+def test_only_locked_packages_are_installed_beside_credentials():
+    command = ["make", "--dry-run", "--always-make", "deploy-smoke"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    (install,) = [line for line in done.stdout.splitlines() if "pip install" in line]
+    assert "--require-hashes -r requirements/cli.txt" in install
+
+
+def test_what_is_deployed_are_the_digests_that_ci_has_pushed():
+    (publish,) = [
+        s for s in workflow("ci")["jobs"]["images"]["steps"] if "upload" in s.get("uses", "")
+    ]
+    (job,) = workflow("cd")["jobs"].values()
+    (fetch,) = [step for step in job["steps"] if "download" in step.get("uses", "")]
+    assert fetch["with"]["name"] == publish["with"]["name"]
+    assert "workflow_run.id" in fetch["with"]["run-id"]
+    assert job["env"]["DIGESTS"] == publish["with"]["path"]
+    command = ["make", "--dry-run", "deploy", "DIGESTS=digests.json", "TAG=5f3c0de"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "apply --tag 5f3c0de --digests digests.json" in done.stdout
 
 
 def test_a_deployment_follows_only_a_run_for_main_that_succeeded_in_this_repository():
@@ -144,10 +221,10 @@ def test_a_deployment_follows_only_a_run_for_main_that_succeeded_in_this_reposit
         "deploy",
         "deploy-commit",
         "deploy-status",
+        "kubeconfig-forget",
         "deploy-smoke",
         "deploy-notify",
         "deploy-notify",
-        "kubeconfig-forget",
     ]
 
 
