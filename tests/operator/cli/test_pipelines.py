@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,98 @@ async def test_what_is_released_must_be_named(tmp_path: Path):
     _, said = await process.communicate()
     assert process.returncode == 1
     assert b"the file with the ModelDeployment" in said
+
+
+KUBECTL_MD = """\
+#!/bin/sh
+echo "$*" >> asked
+case "$*" in
+*--wait*) echo '{"outcome": "ready"}'; exit "${DEPLOYED:-0}";;
+smoke*) exit "${SMOKED:-0}";;
+esac
+"""
+"""Writes down what it is asked, and ends as a test says."""
+DRY_RUN = "deploy -f release.yaml --namespace vision --dry-run"
+DEPLOY = "deploy -f release.yaml --namespace vision --wait --timeout 30m --json"
+SMOKE = "smoke cats-dogs --namespace vision --via api-server"
+STATUS = "status cats-dogs --namespace vision"
+
+
+def alone(folder: Path, programs: Path, **more: str) -> tuple[int, str, list[str]]:
+    """Runs the script where nothing but these programs and the system's are on the PATH: its exit
+    status, all that it prints, and what kubectl-md was asked.
+    """
+    named = {"FILE": "release.yaml", "MODEL": "cats-dogs", "NAMESPACE": "vision"}
+    done = subprocess.run(
+        ["bash", str(PIPELINES / "release.sh")],
+        cwd=folder,
+        env={"PATH": f"{programs}:/usr/bin:/bin", "TMPDIR": str(folder), **named, **more},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    asked = folder / "asked"
+    lines = asked.read_text().splitlines() if asked.exists() else []
+    return done.returncode, done.stdout + done.stderr, lines
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A folder for the PATH with the system's own python3."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    (folder / "python3").symlink_to(Path(sys.executable).resolve())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("ends", "status", "asked"),
+    [
+        ({}, 0, [DRY_RUN, DEPLOY, SMOKE]),
+        ({"SMOKE": "0"}, 0, [DRY_RUN, DEPLOY]),
+        ({"SMOKED": "1"}, 1, [DRY_RUN, DEPLOY, SMOKE]),
+        ({"DEPLOYED": "3"}, 3, [DRY_RUN, DEPLOY, STATUS]),
+    ],
+    ids=["it answers", "it is not asked", "it does not answer", "it is not live in time"],
+)
+def test_a_live_endpoint_is_asked_and_one_that_does_not_answer_fails_the_release(
+    programs: Path, tmp_path: Path, ends: dict[str, str], status: int, asked: list[str]
+):
+    (programs / "kubectl-md").write_text(KUBECTL_MD)
+    (programs / "kubectl-md").chmod(0o755)
+    ended, said, lines = alone(tmp_path, programs, **ends)
+    assert (ended, lines) == (status, asked), said
+    assert released(tmp_path)["outcome"] == "ready"
+
+
+def test_where_there_is_no_kubectl_md_it_is_installed_for_this_run_alone(
+    programs: Path, tmp_path: Path
+):
+    """From a wheel without dependencies, so that no index is asked."""
+    if shutil.which("kubectl-md", path="/usr/bin:/bin"):
+        pytest.skip("this system has a kubectl-md of its own")
+    wheel = tmp_path / "cv_factory-0.1.0-py3-none-any.whl"
+    about = "cv_factory-0.1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("cv_factory-0.1.0.data/scripts/kubectl-md", KUBECTL_MD)
+        told = "Metadata-Version: 2.1\nName: cv-factory\nVersion: 0.1.0\nProvides-Extra: cli\n"
+        archive.writestr(f"{about}/METADATA", told)
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    before = set(tmp_path.iterdir())
+    ended, said, lines = alone(
+        tmp_path, programs, CV_FACTORY_SOURCE=wheel.as_uri(), PIP_NO_INDEX="1"
+    )
+    assert (ended, lines) == (0, [DRY_RUN, DEPLOY, SMOKE]), said
+    left = {path.name for path in set(tmp_path.iterdir()) - before}
+    assert left == {"asked", "release.json"}
+
+
+def test_no_pipeline_needs_git_or_installs_into_the_systems_python():
+    script = (PIPELINES / "release.sh").read_text()
+    assert "git+" not in script
+    assert "python3 -m pip" not in script
 
 
 def test_both_pipelines_run_that_script_with_all_that_it_asks_for():
