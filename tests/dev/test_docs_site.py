@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,16 @@ def test_no_link_leads_nowhere(page: str):
 def test_pages_of_the_root_keep_their_links(page: str):
     moved = docs_site.from_root((ROOT / page).read_text())
     docs_site.outward(moved, f"docs/{docs_site.FROM_ROOT[page]}", "https://example.com")
+
+
+def test_the_readme_is_one_screen_whose_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 45
+    docs_site.outward(text, "README.md", "https://example.com")
+    for page, anchor in re.findall(r"\]\(([\w/.-]+\.md)#([\w-]+)\)", text):
+        headings = re.findall(r"(?m)^#+ (.*)$", (ROOT / page).read_text())
+        slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert anchor in slugs, f"{page}#{anchor}"
 
 
 def test_a_link_to_nothing_is_found():

@@ -32,6 +32,8 @@ def test_the_page_has_the_whole_way_in_its_blocks():
     text = "".join(blocks())
     verbs = ("model-train register", "md deploy", "md load", "md promote", "md rollback")
     assert [verb for verb in verbs if verb not in text] == []
+    others = re.findall(r"^```(?!sh$)(.+)$", PAGE.read_text(), re.MULTILINE)
+    assert others == ["console"], "which points the terminal at the cluster, as the page says"
 
 
 @pytest.mark.e2e
