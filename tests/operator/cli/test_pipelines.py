@@ -165,7 +165,9 @@ def test_where_there_is_no_kubectl_md_it_is_installed_for_this_run_alone(
     wheel = tmp_path / "cv_factory-0.1.0-py3-none-any.whl"
     about = "cv_factory-0.1.0.dist-info"
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("cv_factory-0.1.0.data/scripts/kubectl-md", KUBECTL_MD)
+        script = zipfile.ZipInfo("cv_factory-0.1.0.data/scripts/kubectl-md")
+        script.external_attr = 0o100755 << 16  # a file that may be run
+        archive.writestr(script, KUBECTL_MD)
         told = "Metadata-Version: 2.1\nName: cv-factory\nVersion: 0.1.0\nProvides-Extra: cli\n"
         archive.writestr(f"{about}/METADATA", told)
         archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
