@@ -63,14 +63,19 @@ def chart_arguments(tags: Mapping[str, str]) -> list[str]:
 
 
 def render(tag: str, digests: Path | None = None) -> str:
-    """The objects of the release."""
+    """The objects of the release, for no cluster in particular."""
+    return _objects(tag, digests)
+
+
+def _objects(tag: str, digests: Path | None, *more: str) -> str:
     chart = chart_arguments(image_tags(tag, digests))
-    return _run([str(tools.helm()), "template", *chart, "--no-hooks"])
+    return _run([str(tools.helm()), "template", *chart, "--no-hooks", *more])
 
 
 def diff(tag: str, digests: Path | None = None) -> str:
     """What would change in the cluster; empty: nothing. The first release is new as a whole."""
-    objects, kubectl = render(tag, digests), str(tools.kubectl())
+    # By the kinds that this cluster knows: --validate in Helm 3, which Helm 4 takes, too.
+    objects, kubectl = _objects(tag, digests, "--validate"), str(tools.kubectl())
     if not _run([kubectl, "get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name"]):
         return f"new: there is no namespace {NAMESPACE} yet\n{objects}"
     # The fields are helm's, which is a conflict for everybody else. Nothing is written here.

@@ -237,9 +237,9 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 def test_the_first_release_is_shown_as_new_without_asking_for_differences(programs: Programs):
     programs.answer("kubectl")
+    programs.answer("helm", template="echo kind: Deployment")
     told = deploy.diff(TAG)
-    assert told.startswith("new: there is no namespace cv-factory yet\n")
-    assert "kind: Deployment" in told
+    assert told == "new: there is no namespace cv-factory yet\nkind: Deployment\n"
     assert programs.asked("kubectl diff") == []
 
 
@@ -247,14 +247,18 @@ def test_what_a_release_changes_is_shown_although_the_fields_are_helms(programs:
     programs.answer(
         "kubectl", get="echo namespace/cv-factory", diff="cat > objects; echo +x; exit 1"
     )
+    programs.answer("helm", template="echo kind: Deployment")
     assert deploy.diff(TAG) == "+x\n"
     (command,) = programs.asked("kubectl diff")
     assert "--server-side --force-conflicts" in command
-    assert f"/operator:{TAG}" in programs.text("objects")
+    assert programs.text("objects") == "kind: Deployment\n"
+    (command,) = programs.asked("helm template")
+    assert f"image.tag={TAG}" in command
 
 
 def test_differences_that_cannot_be_had_are_no_difference(programs: Programs, capsys):
     programs.answer("kubectl", get="echo it", diff="cat > objects; echo forbidden >&2; exit 2")
+    programs.answer("helm")
     assert deploy.main(["diff", "--tag", TAG]) == 1
     assert "forbidden" in capsys.readouterr().err
 
