@@ -13,13 +13,17 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-import torch
+from model_training.cli import set_environment
 
-from model_training.config import TrainConfig
-from model_training.data import Images
-from model_training.loader import Batch, ahead, batches, inputs
-from model_training.recipes import RECIPES
-from model_training.train import training_pass
+set_environment()  # as `model-train` does, before torch is loaded
+
+import torch  # noqa: E402
+
+from model_training.config import TrainConfig  # noqa: E402
+from model_training.data import Images  # noqa: E402
+from model_training.loader import Batch, ahead, batches, inputs  # noqa: E402
+from model_training.recipes import RECIPES  # noqa: E402
+from model_training.train import training_pass  # noqa: E402
 
 TARGET = 0.85
 CLASSES = ("cat", "dog")

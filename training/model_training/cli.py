@@ -74,13 +74,7 @@ from.
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    # Idle threads of OpenMP spin by default and starve their own siblings on a busy machine; those
-    # that sleep at once make small networks a quarter slower, so they spin for some microseconds.
-    # It is read when torch is loaded, so it is set before the commands are imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    # CUDA's matrix products are the same twice only so.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    set_environment()
     command = import_module(f"model_training.commands.{arguments.command}")
     try:
         summary = command.run(arguments)
@@ -93,6 +87,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = import_module("model_training.report")
     report.show(arguments.command, summary, as_json=arguments.json)
     return 0
+
+
+def set_environment() -> None:
+    """Sets for the libraries what nobody else has set; before torch is loaded, which reads it.
+
+    Idle threads of OpenMP spin by default and starve their own siblings on a busy machine; those
+    that sleep at once make small networks a quarter slower, so they spin for some microseconds.
+    CUDA's matrix products are the same twice only in a workspace of a fixed size.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 class _Parser(argparse.ArgumentParser):
