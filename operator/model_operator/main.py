@@ -157,7 +157,7 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     settings, cluster, metrics = parts.settings, parts.cluster, parts.metrics
     registry = MlflowRegistry(settings)
     # All who follow one alias must not stand before what is under way.
-    moved: Backlog[Key] = Backlog(parts.queue.add)
+    moved: Backlog[Key] = Backlog(parts.queue.add, parts.queue.__len__)
     following = Following(registry, moved.add, settings.follow_seconds)
     questions: Questions[resolving.Found] = Questions(parts.queue.add)
     metrics.follow_aliases(following.__len__)
@@ -264,7 +264,7 @@ async def leading(process: Process) -> AsyncIterator[None]:
     """One term: views, informers, kopf, the sweep and workers, all new, until the context ends."""
     settings, metrics, health = process.settings, process.metrics, process.health
     queue: WorkQueue[Key] = WorkQueue()
-    backlog = Backlog(queue.add)
+    backlog = Backlog(queue.add, queue.__len__)
     turns = Turns(settings.max_rollouts, queue.add)
     namespaces = settings.namespaces or (None,)
     resources, children = (
