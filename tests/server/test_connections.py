@@ -6,9 +6,12 @@ The server's own loop, protocol and listener, around small apps or around the wh
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import socket
+import sys
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -21,9 +24,10 @@ from structlog.testing import capture_logs
 
 from model_server.app import create_app
 from model_server.lifecycle import Lifecycle
+from model_server.loading import load_model
 from model_server.metrics import Metrics
 from model_server.rest import protocol
-from model_server.rest.connections import ConnectionLife
+from model_server.rest.connections import ConnectionLife, TimedProtocol
 from model_server.settings import Settings
 from model_server.workers import Workers
 from tests.server.loopback import answers, play, running, until
@@ -291,6 +295,61 @@ def test_what_cannot_be_read_is_answered_in_its_turn_as_a_problem_that_is_counte
     requests = [line for line in lines if line["event"] == "request" and line["status"] == status]
     assert [line["problem"] for line in requests] == [slug]
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("send", [garbage, too_many, endless, no_chunk])
+def test_nothing_is_held_of_a_connection_whose_request_could_not_be_read(
+    whole_app: tuple[FastAPI, Lifecycle], send: Callable[[socket.socket], Awaitable[None]]
+):
+    async def break_off(client: socket.socket, _: TimedProtocol) -> None:
+        await send(client)
+
+    assert held_of_connections(whole_app, break_off) == []
+
+
+def test_nothing_is_held_of_a_connection_whose_body_broke_off_while_it_was_awaited(
+    whole_app: tuple[FastAPI, Lifecycle], settings: Settings, workers: Workers
+):
+    _, lifecycle = whole_app
+    lifecycle.loaded(load_model(settings, workers))
+
+    async def break_off(client: socket.socket, connection: TimedProtocol) -> None:
+        head = b"POST /predict HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+        client.sendall(head + b"3\r\nabc\r\n")
+        await until(lambda: connection._body_left == -3 and not connection.cycle.body)
+        client.sendall(b"GARBAGE\r\n")
+
+    assert held_of_connections(whole_app, break_off) == []
+
+
+def held_of_connections(
+    whole_app: tuple[FastAPI, Lifecycle],
+    break_off: Callable[[socket.socket, TimedProtocol], Awaitable[None]],
+) -> list[TimedProtocol]:
+    """Break some requests off, and return the connections that are still there afterwards."""
+    app, lifecycle = whole_app
+
+    async def scene() -> list[weakref.ref[TimedProtocol]]:
+        seen = []
+        async with running(app, lifecycle=lifecycle) as server:
+            for _ in range(20):
+                client = server.connect()
+                connection = await server.accepted()
+                seen.append(weakref.ref(connection))
+                await break_off(client, connection)
+                assert b" 4" in (await answers(client))[:12]
+                await until(lambda: not server.server.server_state.connections)
+        return seen
+
+    seen = play(scene())
+    gc.collect()
+    return [connection for reference in seen if (connection := reference()) is not None]
+
+
+def test_no_refusal_is_made_once_for_all_who_are_refused():
+    modules = [module for name, module in sys.modules.items() if name.startswith("model_server")]
+    held = [value for module in modules for value in vars(module).values()]
+    assert [value for value in held if isinstance(value, BaseException)] == []
 
 
 def test_a_head_may_wait_for_the_answers_before_it():

@@ -74,7 +74,7 @@ class Refusals:
         async def receive_whole() -> Message:
             message = await receive()
             if REFUSAL in state:
-                raise state[REFUSAL]
+                raise state.pop(REFUSAL)  # which holds this frame, which holds the state
             return message
 
         await self._app(scope, receive_whole, send)

@@ -3,7 +3,8 @@
 `protocol` builds on it. Bytes are parsed only while few requests wait for their answers, and read
 only while none are left to parse, so that a client that sends ahead is slowed down by its own TCP
 window. What cannot be read becomes a request of its own, which `connections` answers as a problem
-in its turn: after the answers that are owed for the good requests before it.
+in its turn: after the answers that are owed for the good requests before it. Every refusal is an
+exception of its own: once raised, it holds the frames that it went through, and their requests.
 """
 
 from __future__ import annotations
@@ -34,14 +35,6 @@ _BODY_PIECE_BYTES = 256 * 1024
 """And of a body of which as much is still to come: no request begins in that."""
 _MOST_DIGITS = 18
 _FRAMING = (b"content-length", b"transfer-encoding")
-
-_MALFORMED = MalformedRequest(
-    "This is not an HTTP/1.1 request: its first line, a header or the framing of its body cannot"
-    " be read. Percent-encode what is not ASCII in the path."
-)
-_TOO_LARGE = HeadersTooLarge(
-    f"The request has more than {_MOST_HEAD_BYTES} bytes of headers: send fewer or shorter ones."
-)
 
 
 class PacedProtocol(HttpToolsProtocol):
@@ -109,7 +102,7 @@ class PacedProtocol(HttpToolsProtocol):
         self._end_head()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > _MOST_HEAD_BYTES:
-            raise _TOO_LARGE
+            raise _too_large()
         super().on_headers_complete()
         self._body_left = _announced(self.headers)
         self._moved = True
@@ -172,11 +165,11 @@ class PacedProtocol(HttpToolsProtocol):
             if isinstance(cause, _NoMoreError):
                 self._stop()
             else:
-                self._refuse(cause if isinstance(cause, RequestError) else _MALFORMED)
+                self._refuse(cause if isinstance(cause, RequestError) else _malformed())
             return
         self._quiet_bytes = 0 if self._moved else self._quiet_bytes + len(piece)
         if self._quiet_bytes > _MOST_HEAD_BYTES:
-            self._refuse(_TOO_LARGE)
+            self._refuse(_too_large())
 
     def _ignore_upgrade(self) -> None:
         """Read the body as if the upgrade had not been offered.
@@ -241,6 +234,20 @@ class PacedProtocol(HttpToolsProtocol):
                 " at once."
             )
         )
+
+
+def _malformed() -> MalformedRequest:
+    return MalformedRequest(
+        "This is not an HTTP/1.1 request: its first line, a header or the framing of its body"
+        " cannot be read. Percent-encode what is not ASCII in the path."
+    )
+
+
+def _too_large() -> HeadersTooLarge:
+    return HeadersTooLarge(
+        f"The request has more than {_MOST_HEAD_BYTES} bytes of headers: send fewer or shorter"
+        " ones."
+    )
 
 
 def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int:

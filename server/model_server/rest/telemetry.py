@@ -32,7 +32,6 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CLIENT_WENT_AWAY = 499  # as nginx logs it; no client sees it
 _MOST_LOGGED = 256  # characters of a path
-_CUT_OFF = CutOff("The server has ended and cannot wait for this request: send it again.")
 
 log = structlog.get_logger()
 
@@ -90,7 +89,10 @@ class Telemetry:
             # on, uvicorn would log a trace and answer in words of its own.
             fields["problem"] = CutOff.slug
             if not status:
-                await refusal(scope["path"], _CUT_OFF, request_id)(scope, receive, send_with_id)
+                error = CutOff(
+                    "The server has ended and cannot wait for this request: send it again."
+                )
+                await refusal(scope["path"], error, request_id)(scope, receive, send_with_id)
         except Exception:
             log.exception("the request failed unforeseen", request_id=request_id)
             fields["problem"] = "internal-error"
