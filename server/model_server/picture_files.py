@@ -25,8 +25,14 @@ MAX_SEGMENTS = 1000
 """Of a JPEG before its pixels, and between its scans."""
 MAX_CHUNKS = 10_000
 """Of a PNG or WebP. At 10 MB a PNG of the smallest usual chunks, 8 KiB, has 1,280."""
+MAX_PACKED_TEXTS = 64
+"""Of a PNG. Each may unpack to 1 MiB, and so may its colour profile, of which it has one."""
 MAX_STRAY_BYTES = 64 * 1024
 """Of a JPEG, between its segments: decoders go over these one by one."""
+MAX_WALKED_BYTES = 1024 * 1024
+"""Of a JPEG's segments that Pillow takes apart in Python: EXIF, Photoshop's entries and tables of
+quantisation. Cameras and editors write some ten KiB.
+"""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SIDES = Struct(">HH")
@@ -39,6 +45,9 @@ _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _EXIF_OR_XMP = 0xE1
+_EXIF = b"Exif\0\0"
+_WALKED = frozenset({0xDB, 0xED})
+_PACKED_TEXTS = frozenset({b"zTXt", b"iTXt"})
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_MODES = {
     (depth, kind): mode
@@ -121,7 +130,7 @@ def _damaged(name: str, why: str) -> NotAnImage:
 
 
 def _jpeg(data: bytes) -> PictureHeader:
-    frame, at, stray, described = None, 2, 0, False
+    frame, at, stray, walked, described = None, 2, 0, 0, False
     for _ in range(MAX_SEGMENTS):
         before = at
         marker, at = _next_segment(data, at, MAX_STRAY_BYTES - stray)
@@ -137,6 +146,13 @@ def _jpeg(data: bytes) -> PictureHeader:
             header = _jpeg_frame(data, *frame, at, at + length)
             return header if described else replace(header, may_be_turned=False)
         described = described or marker == _EXIF_OR_XMP
+        if marker in _WALKED or (marker == _EXIF_OR_XMP and data.startswith(_EXIF, at + 2)):
+            walked += length
+            if walked > MAX_WALKED_BYTES:
+                raise TooComplex(
+                    f"The JPEG picture has more than {MAX_WALKED_BYTES} bytes of EXIF, Photoshop's"
+                    " entries and tables before its pixels: save it again, without them."
+                )
         if marker not in _NO_LENGTH:
             at += length
     raise TooComplex(
@@ -202,18 +218,28 @@ def _png(data: bytes) -> PictureHeader:
     length, name, width, height, bits, kind, *_ = _IHDR.unpack_from(data, len(_PNG))
     if (length, name) != (13, b"IHDR") or (bits, kind) not in _PNG_MODES:
         raise _damaged("PNG", "its header says what no PNG's says")
-    frames, at, end = 1, len(_PNG), len(data) - _CHUNK_HEAD.size
+    frames, profiles, texts = 1, 0, 0
+    at, end = len(_PNG), len(data) - _CHUNK_HEAD.size
     for _ in range(MAX_CHUNKS):
         if at > end:
             break
         length, name = _CHUNK_HEAD.unpack_from(data, at)
         if name == b"acTL":
             frames = int.from_bytes(data[at + 8 : at + 12], "big")
+        elif name == b"iCCP":
+            profiles += 1
+        elif name in _PACKED_TEXTS:
+            texts += 1
         elif name == b"IEND":
             break
         at += 12 + length
     else:
         raise _too_many_chunks("PNG")
+    if profiles > 1 or texts > MAX_PACKED_TEXTS:
+        raise TooComplex(
+            f"The PNG picture has more than one colour profile, or more than {MAX_PACKED_TEXTS}"
+            " compressed texts, each more work: save it again, without them."
+        )
     return PictureHeader("PNG", width, height, _PNG_MODES[bits, kind], bits, frames=frames)
 
 

@@ -84,6 +84,25 @@ def unpacked(kind: bytes, megabytes: int) -> bytes:
     return png(8, 8, (kind, packed if kind == b"IDAT" else b"a\x00\x00" + packed))
 
 
+def many_packed(kind: bytes, count: int) -> bytes:
+    """A PNG with so many chunks, each 1 kB that is 1 MB when it is unpacked."""
+    heads = {b"iCCP": b"a\x00\x00", b"zTXt": b"\x00\x00", b"iTXt": b"a\x00\x01\x00\x00\x00"}
+    packed = heads[kind] + zlib.compress(b"\xff" * MEGABYTES)  # no text, which would be counted
+    return png(8, 8, *[(kind, packed)] * count)
+
+
+def photoshop(megabytes: int) -> bytes:
+    """A JPEG with so much of Photoshop's entries, all of them empty."""
+    entries = b"Photoshop 3.0\x00" + b"8BIM\x04\x00\x00\x00\x00\x00\x00\x00" * 5_000
+    return in_jpeg(segment(0xED, entries) * (megabytes * MEGABYTES // len(entries)))
+
+
+def tables(megabytes: int) -> bytes:
+    """A JPEG with so much of quantisation tables, each in the place of the one before."""
+    some = (b"\x00" + b"\x01" * 64) * 1_000
+    return in_jpeg(segment(0xDB, some) * (megabytes * MEGABYTES // len(some)))
+
+
 def webp_chunks(count: int) -> bytes:
     good = webp_canvas(64, 64)
     body = good[8:] + b"junk\x00\x00\x00\x00" * count
@@ -145,6 +164,13 @@ HOSTILE: list[Refused] = [
     ("a PNG of 700,000 notes", tiny_chunks(b"tEXt", 700_000), 413, "more than 10000 chunks"),
     ("80 MB of text in a PNG", unpacked(b"zTXt", 80), 400, "damaged"),
     ("80 MB of profile in a PNG", unpacked(b"iCCP", 80), 400, "damaged"),
+    ("9,000 profiles in a PNG", many_packed(b"iCCP", 9_000), 413, "more than one colour profile"),
+    ("9,000 packed texts in a PNG", many_packed(b"zTXt", 9_000), 413, "64 compressed texts"),
+    ("9,000 texts for the world", many_packed(b"iTXt", 9_000), 413, "64 compressed texts"),
+    ("9 MB of Photoshop's entries", photoshop(9), 413, "bytes of EXIF, Photoshop's"),
+    ("9 MB of tables", tables(9), 413, "bytes of EXIF, Photoshop's"),
+    ("EXIF in 900 pieces", in_jpeg(segment(0xE1, b"Exif\0\0" + bytes(10_000)) * 900), 413,
+     "bytes of EXIF, Photoshop's"),
     ("more pixels in a PNG than it says", png(8, 8, (b"IDAT", zlib.compress(b"\x07" * 99))),
      400, "damaged"),
     ("a flipped byte in a PNG", PNG[:60] + b"\x99" + PNG[61:], 400, "damaged"),

@@ -20,6 +20,7 @@ from tests.server.hostile_pictures import (
     damaged,
     exif_of,
     in_jpeg,
+    many_packed,
     scans_of,
     segment,
     tiny_chunks,
@@ -82,6 +83,20 @@ def test_as_many_scans_segments_and_chunks_as_may_be_and_no_more():
     judge(tiny_chunks(b"tEXt", MAX_CHUNKS - 2), PLENTY)
     with pytest.raises(TooComplex):
         judge(tiny_chunks(b"tEXt", MAX_CHUNKS - 1), PLENTY)
+
+
+@pytest.mark.parametrize(("kind", "most"), [(b"iCCP", 1), (b"zTXt", 64), (b"iTXt", 64)])
+def test_a_png_has_one_profile_and_few_packed_texts(kind: bytes, most: int):
+    judge(many_packed(kind, most), PLENTY)
+    with pytest.raises(TooComplex):
+        judge(many_packed(kind, most + 1), PLENTY)
+
+
+def test_large_notes_of_a_jpeg_are_bounded_where_pillow_takes_them_apart():
+    exif, xmp = b"Exif\x00\x00" + bytes(60_000), b"http://ns.adobe.com/xap/1.0/" + bytes(60_000)
+    judge(in_jpeg(segment(0xE1, exif) * 17 + segment(0xE1, xmp) * 100), PLENTY)
+    with pytest.raises(TooComplex):
+        judge(in_jpeg(segment(0xE1, exif) * 18), PLENTY)
 
 
 def test_scans_times_pixels_are_bounded_by_the_pixels_that_may_be():
