@@ -10,7 +10,7 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 
 import torch
@@ -91,6 +91,7 @@ def _read(artifact: Artifact) -> Mapping[str, Tensor]:
         raise WeightsRefused(
             f"{name} is not a state dict of named tensors: save the model's state_dict()."
         )
+    _check_own_numbers(name, content, state.values())
     return state
 
 
@@ -104,6 +105,18 @@ def _check_unpacked(name: str, content: bytes) -> None:
         raise WeightsRefused(
             f"{name} has {len(content)} bytes and unpacks to {unpacked}, which torch.save never"
             " writes: save the model's state_dict() again."
+        )
+
+
+def _check_own_numbers(name: str, content: bytes, tensors: Iterable[Tensor]) -> None:
+    """Refuse tensors that share their numbers: few bytes then stand for any shape, and the first
+    look at all of its numbers would fill the memory.
+    """
+    taken = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if taken > len(content):
+        raise WeightsRefused(
+            f"{name} has {len(content)} bytes, but its tensors take {taken}: some share their"
+            " numbers; save a state_dict() whose tensors are all contiguous."
         )
 
 

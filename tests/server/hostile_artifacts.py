@@ -130,6 +130,36 @@ def unpacking_bomb() -> bytes:
     return made.getvalue()
 
 
+WIDE = (3, 128, 128, 128)
+
+
+def expanded() -> State:
+    """Tensors of all the right shapes, each of which is one number."""
+    return {
+        name: value.flatten()[0].clone().expand(value.shape)
+        for name, value in make_state(WIDE).items()
+    }
+
+
+def aliased() -> State:
+    """Tensors of all the right shapes, the float32 among them made of the same numbers."""
+    state = make_state(WIDE)
+    numbers = max(state.values(), key=torch.numel).flatten()
+    return {
+        name: numbers[: value.numel()].view(value.shape) if value.is_floating_point() else value
+        for name, value in state.items()
+    }
+
+
+def sharing(state: Callable[[], State]) -> Make:
+    return lambda folder: make_artifact(
+        folder,
+        state=state(),
+        weights_name="best_model.pt",
+        architecture={"name": "SimpleCNN", "channels": list(WIDE)},
+    )
+
+
 NAN, INF = float("nan"), float("inf")
 VAR = "features.0.norm.running_var"
 HOSTILE: list[tuple[str, Make, str]] = [
@@ -192,6 +222,8 @@ HOSTILE: list[tuple[str, Make, str]] = [
     ("code in a saved pickle", saved_pickle, "pickled code is never run"),
     ("code in a legacy file", legacy_pickle, "pickled code is never run"),
     ("a bomb for who unpacks it", bytes_as("best_model.pt", unpacking_bomb), "unpacks to"),
+    ("tensors of one number each", sharing(expanded), "its tensors take"),
+    ("tensors of one another's numbers", sharing(aliased), "its tensors take"),
     ("a scripted module", bytes_as("best_model.pt", torchscript), "best_model.pt"),
     ("a pickle named safetensors",
      bytes_as("model.safetensors", lambda: pickle.dumps(make_state())), "cannot be read"),
