@@ -12,6 +12,7 @@ from __future__ import annotations
 import array
 import asyncio
 import fcntl
+import re
 import termios
 from collections.abc import Callable, Iterable
 
@@ -29,10 +30,14 @@ _HEAD_SECONDS = 10.0
 _AGAIN_SECONDS = 0.5
 _MOST_WAITING = 4
 """Requests of one connection that wait for the answer before them, give or take one piece's."""
-_PIECE_BYTES = 8 * 1024
-"""Parsed at a time where a request may begin: in one piece there is room for many."""
+_PIECE_BYTES = 512
+"""Parsed at a time where a request may begin: the shortest has 18 bytes, and each takes some KB."""
+_CHUNKS_PIECE_BYTES = 8 * 1024
+"""And of a body in chunks, of which the end is not in it."""
 _BODY_PIECE_BYTES = 256 * 1024
 """And of a body of which as much is still to come: no request begins in that."""
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+"""What every head ends with, and every body in chunks."""
 _MOST_DIGITS = 18
 _FRAMING = (b"content-length", b"transfer-encoding")
 
@@ -51,6 +56,7 @@ class PacedProtocol(HttpToolsProtocol):
         self._head_begun = False
         self._unparsed = memoryview(b"")
         self._body_left = 0  # of the body that is being read, where its length was announced
+        self._in_chunks = False  # is the body that is being read, where it was not
         self._quiet_bytes = 0  # without a request's beginning, its body or its end in them
         self._moved = False
         self._upgrading = False
@@ -105,6 +111,7 @@ class PacedProtocol(HttpToolsProtocol):
             raise _too_large()
         super().on_headers_complete()
         self._body_left = _announced(self.headers)
+        self._in_chunks = any(name == b"transfer-encoding" for name, _ in self.headers)
         self._moved = True
         self._upgrading = self.parser.should_upgrade()
         self._owed += 1
@@ -119,6 +126,7 @@ class PacedProtocol(HttpToolsProtocol):
         """The body is whole; of a request to upgrade the parser has not read it yet."""
         self._moved = True
         if not self._upgrading:
+            self._in_chunks = False
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -142,7 +150,7 @@ class PacedProtocol(HttpToolsProtocol):
 
     def _parse(self) -> None:
         while self._unparsed and len(self.pipeline) < _MOST_WAITING:
-            size = max(_PIECE_BYTES, min(self._body_left, _BODY_PIECE_BYTES))
+            size = self._next_size()
             piece, self._unparsed = self._unparsed[:size], self._unparsed[size:]
             self._parse_piece(piece)
         if self._unparsed:
@@ -151,6 +159,12 @@ class PacedProtocol(HttpToolsProtocol):
         self._unparsed = memoryview(b"")  # an empty part would hold the whole of what it is of
         if self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()
+
+    def _next_size(self) -> int:
+        """How much to parse next: few bytes, but for those in which no request can begin."""
+        if self._in_chunks and not _BLANK_LINE.search(self._unparsed, 0, _CHUNKS_PIECE_BYTES):
+            return _CHUNKS_PIECE_BYTES
+        return max(_PIECE_BYTES, min(self._body_left, _BODY_PIECE_BYTES))
 
     def _parse_piece(self, piece: memoryview) -> None:
         self._moved = False
