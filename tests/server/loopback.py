@@ -42,9 +42,14 @@ class Running:
         self.lifecycle.end(drain=False)
         await self.server.shutdown(sockets=[self._listener])
 
-    def connect(self) -> socket.socket:
-        """Connect without giving the server's loop a turn."""
-        return socket.create_connection(self._listener.getsockname(), timeout=SECONDS)
+    def connect(self, receive_bytes: int | None = None) -> socket.socket:
+        """Connect without giving the server's loop a turn; the kernel may hold so much unread."""
+        client = socket.socket()
+        client.settimeout(SECONDS)
+        if receive_bytes is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        client.connect(self._listener.getsockname())
+        return client
 
     async def accepted(self) -> TimedProtocol:
         """The only connection, waited for."""

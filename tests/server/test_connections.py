@@ -220,6 +220,14 @@ async def too_many(client: socket.socket) -> None:
     client.sendall(GET[:-2] + b"X: xxxxxxxxxxxx\r\n" * 5_000 + b"\r\n")
 
 
+async def one_too_many(client: socket.socket) -> None:
+    client.sendall(GET[:-2] + b"X:\r\n" * 100 + b"\r\n")
+
+
+async def trailers(client: socket.socket) -> None:
+    client.sendall(CHUNKED + b"0\r\n" + b"X:\r\n" * 100 + b"\r\n")
+
+
 async def endless(client: socket.socket) -> None:
     client.sendall(GET[:-2] + b"X: " + b"x" * 200_000)
 
@@ -248,10 +256,20 @@ async def no_chunk(client: socket.socket) -> None:
     client.sendall(CHUNKED.replace(b"/", b"/predict", 1) + b"3\r\nabc\r\nGARBAGE\r\n")
 
 
+async def tiny_chunks(client: socket.socket) -> None:
+    client.sendall(CHUNKED + b"1\r\nx\r\n" * 20_000)
+
+
+async def long_extensions(client: socket.socket) -> None:
+    client.sendall(CHUNKED + (b"64;" + b"x" * 500 + b"\r\n" + bytes(100) + b"\r\n") * 200)
+
+
 UNREADABLE = [
     (trickled, 408, "headers-timeout"),
     (too_long, 431, "headers-too-large"),
     (too_many, 431, "headers-too-large"),
+    (one_too_many, 431, "headers-too-large"),
+    (trailers, 431, "headers-too-large"),
     (endless, 431, "headers-too-large"),
     (endless_trailer, 431, "headers-too-large"),
     (garbage, 400, "malformed-request"),
@@ -259,6 +277,8 @@ UNREADABLE = [
     (not_a_port, 400, "malformed-request"),
     (no_length, 400, "malformed-request"),
     (no_chunk, 400, "malformed-request"),
+    (tiny_chunks, 400, "malformed-request"),
+    (long_extensions, 400, "malformed-request"),
 ]
 
 
@@ -307,6 +327,36 @@ def test_what_cannot_be_read_is_answered_in_its_turn_as_a_problem_that_is_counte
     requests = [line for line in lines if line["event"] == "request" and line["status"] == status]
     assert [line["problem"] for line in requests] == [slug]
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        (GET[:-2] + b"X:\r\n" * 98 + b"Connection: close\r\n\r\n", 0),
+        (
+            CHUNKED[:-2] + b"Connection: close\r\n\r\n" + b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n",
+            10_000,
+        ),
+        (
+            CHUNKED[:-2]
+            + b"Connection: close\r\n\r\n"
+            + (b"40\r\n" + bytes(64) + b"\r\n") * 20_000
+            + b"0\r\n\r\n",
+            1_280_000,
+        ),
+    ],
+    ids=["100 headers", "10,000 chunks of a byte", "20,000 chunks of 64"],
+)
+def test_many_headers_and_small_chunks_are_read_up_to_their_limits(request_: bytes, body: int):
+    async def scene() -> bytes:
+        async with running(echo) as server:
+            client = server.connect()
+            sending = asyncio.create_task(asyncio.to_thread(client.sendall, request_))
+            said = await answers(client)
+            await sending
+            return said
+
+    assert len(play(scene()).partition(b"\r\n\r\n<")[2]) == body + 1
 
 
 @pytest.mark.parametrize("send", [garbage, too_many, endless, no_chunk])

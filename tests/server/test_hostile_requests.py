@@ -146,6 +146,8 @@ ATTACKS: list[tuple[str, Attack, str]] = [
      posting(b'{"image": [' + b"1," * MEGABYTE + b"1]}", JSON), "422"),
     ("a header of 10 MB", sending(HEAD + b"X: ", *[b"x" * MEGABYTE] * 10), "431"),
     ("100,000 headers", sending(HEAD, *[b"X-Y: z\r\n" * 10_000] * 10), "431"),
+    ("a million chunks of a byte",
+     sending(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n" * 10_000] * 100), "400"),
     ("a path of 10 MB", sending(b"GET /", *[b"x" * MEGABYTE] * 10), "431"),
     ("a method of 1 MB", sending(b"G" * MEGABYTE), "400"),
     ("noise", sending(NOISE), "400"),

@@ -26,6 +26,10 @@ REFUSAL = "refusal"
 """The key of a request's state under which lies why it cannot be answered otherwise."""
 
 _MOST_HEAD_BYTES = 64 * 1024
+_MOST_HEADERS = 100
+_FREE_FRAMING_BYTES = 64 * 1024
+_BODY_PER_FRAMING = 4
+"""Bytes of a body in chunks for one byte between them, beyond what is free: each takes its time."""
 _HEAD_SECONDS = 10.0
 _AGAIN_SECONDS = 0.5
 _MOST_WAITING = 4
@@ -57,6 +61,7 @@ class PacedProtocol(HttpToolsProtocol):
         self._unparsed = memoryview(b"")
         self._body_left = 0  # of the body that is being read, where its length was announced
         self._in_chunks = False  # is the body that is being read, where it was not
+        self._framing_bytes = 0  # between its chunks, beyond those that may be
         self._quiet_bytes = 0  # without a request's beginning, its body or its end in them
         self._moved = False
         self._upgrading = False
@@ -86,6 +91,7 @@ class PacedProtocol(HttpToolsProtocol):
         if self._last_begun:
             raise _NoMoreError
         self._moved = self._head_begun = True
+        self._head_bytes = 0
         self._unset_keepalive_if_required()
         super().on_message_begin()
         self._head_timer = self.loop.call_later(self._head_seconds, self._head_is_late)
@@ -94,11 +100,13 @@ class PacedProtocol(HttpToolsProtocol):
         """Take a part of the URL."""
         if not self._muted:
             super().on_url(url)
+            self._count_of_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, or a trailer."""
         if not self._muted:
             super().on_header(name, value)
+            self._count_of_head(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
         """From here on there is a request to answer."""
@@ -106,12 +114,10 @@ class PacedProtocol(HttpToolsProtocol):
             self._muted = False
             return
         self._end_head()
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > _MOST_HEAD_BYTES:
-            raise _too_large()
         super().on_headers_complete()
         self._body_left = _announced(self.headers)
         self._in_chunks = any(name == b"transfer-encoding" for name, _ in self.headers)
+        self._framing_bytes = -_FREE_FRAMING_BYTES
         self._moved = True
         self._upgrading = self.parser.should_upgrade()
         self._owed += 1
@@ -120,6 +126,7 @@ class PacedProtocol(HttpToolsProtocol):
         """Take a part of the body."""
         self._moved = True
         self._body_left -= len(body)
+        self._framing_bytes -= len(body) + len(body) // _BODY_PER_FRAMING
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -181,9 +188,15 @@ class PacedProtocol(HttpToolsProtocol):
             else:
                 self._refuse(cause if isinstance(cause, RequestError) else _malformed())
             return
-        self._quiet_bytes = 0 if self._moved else self._quiet_bytes + len(piece)
+        if self._moved:
+            self._quiet_bytes = 0
+            self._framing_bytes += len(piece)
+        else:
+            self._quiet_bytes += len(piece)
         if self._quiet_bytes > _MOST_HEAD_BYTES:
             self._refuse(_too_large())
+        elif self._in_chunks and self._framing_bytes > 0:
+            self._refuse(_too_fragmented())
 
     def _ignore_upgrade(self) -> None:
         """Read the body as if the upgrade had not been offered.
@@ -223,6 +236,11 @@ class PacedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.pause_reading()
 
+    def _count_of_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > _MOST_HEAD_BYTES or len(self.headers) > _MOST_HEADERS:
+            raise _too_large()
+
     def _end_head(self) -> None:
         self._head_begun = False
         if self._head_timer is not None:
@@ -259,8 +277,15 @@ def _malformed() -> MalformedRequest:
 
 def _too_large() -> HeadersTooLarge:
     return HeadersTooLarge(
-        f"The request has more than {_MOST_HEAD_BYTES} bytes of headers: send fewer or shorter"
-        " ones."
+        f"The request has more than {_MOST_HEADERS} headers, or more than {_MOST_HEAD_BYTES} bytes"
+        " of them: send fewer or shorter ones."
+    )
+
+
+def _too_fragmented() -> MalformedRequest:
+    return MalformedRequest(
+        "The body comes in chunks so small that what is between them is more than a quarter of it:"
+        " send larger chunks, or a Content-Length."
     )
 
 
