@@ -2,7 +2,8 @@
 
 The HTTP routes hand every decode and prediction to these, so that the event loop only moves bytes
 and probes are answered at once however busy the threads are. Copies of another revision's requests
-have threads and a queue of their own: nobody waits for them, so they wait for everybody.
+have a thread and a queue of their own: nobody waits for them, so they wait for everybody. It is
+one thread, since any client can call its requests copies, and would double what a pod needs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Workers:
     def __init__(self, *, queue_size: int, threads: int | None = None) -> None:
         self.threads = threads or max(1, math.floor(available_cpus()))
         self._clients = _Lane(self.threads, queue_size, "inference")
-        self._copies = _Lane(self.threads, queue_size, "copies", scheduling.yield_to_all)
+        self._copies = _Lane(1, queue_size, "copies", scheduling.yield_to_all)
 
     @property
     def pending(self) -> int:

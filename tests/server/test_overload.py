@@ -117,6 +117,21 @@ async def test_copies_that_wait_take_no_client_s_place_in_the_queue():
     workers.close()
 
 
+async def test_copies_are_predicted_one_at_a_time_however_many_threads_there_are():
+    workers = Workers(queue_size=8, threads=4)
+    gate, running, most = threading.Event(), [], []
+
+    def job() -> None:
+        running.append(None)
+        most.append(len(running))
+        gate.wait(0.05)  # another thread would begin meanwhile
+        running.pop()
+
+    await asyncio.gather(*(workers.run(job, copied=True) for _ in range(6)))
+    assert max(most) == 1
+    workers.close()
+
+
 def test_a_job_run_in_each_thread_runs_once_in_each():
     workers = Workers(queue_size=0, threads=4)
     assert len(set(workers.run_in_each(threading.get_ident))) == 4
