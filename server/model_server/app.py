@@ -31,8 +31,6 @@ from model_server.rest.v2 import v2_routes
 from model_server.settings import Settings
 from model_server.workers import Workers
 
-_OPENAPI = "/openapi.json"
-
 
 def create_app(
     settings: Settings,
@@ -49,6 +47,7 @@ def create_app(
         title="CV Factory model server",
         version=__version__,
         description="Classifies pictures with one verified model.",
+        openapi_url=None,  # `rest.openapi` writes it once, where FastAPI does at each request
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would redirect to whatever host the client names
@@ -85,13 +84,13 @@ def create_app(
 
 def _expect(metrics: Metrics, routers: Iterable[APIRouter]) -> frozenset[str]:
     """Count the answers that each route announces from 0, and return the routes' templates."""
-    paths = {_OPENAPI, OTHER}
+    paths = {openapi.PATH, OTHER}
     for router in routers:
         for route in router.routes:
             if isinstance(route, APIRoute):
                 paths.add(route.path)
                 for method in route.methods or ():
                     metrics.expect(method, route.path, {200, *map(int, route.responses)})
-    metrics.expect("GET", _OPENAPI, {200})
+    metrics.expect("GET", openapi.PATH, {200})
     metrics.expect("GET", OTHER, {404})
     return frozenset(paths)

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from model_server.app import create_app
 from model_server.lifecycle import Lifecycle
+from model_server.metrics import Metrics
+from model_server.rest import openapi
+from model_server.settings import Settings
+from model_server.workers import Workers
 from tests.server.artifacts import encode, make_picture
 
 JPEG = {"content": encode(make_picture()), "headers": {"content-type": "image/jpeg"}}
@@ -129,6 +137,52 @@ async def test_the_schema_is_of_a_version_that_the_packaged_docs_page_reads(
     script = (await client.get("/docs/assets/swagger-ui-bundle.js")).text
     assert schema["openapi"].startswith("3.0.")
     assert '"3.0."' in script
+
+
+async def test_however_many_read_the_metrics_at_a_time_they_are_written_once_and_hold_nobody_up(
+    settings: Settings, lifecycle: Lifecycle, workers: Workers
+):
+    go, written = threading.Event(), []
+
+    class Slow(Metrics):
+        def text(self) -> bytes:
+            written.append(None)
+            assert go.wait(30)
+            return super().text()
+
+    metrics = Slow()
+    transport = httpx.ASGITransport(create_app(settings, lifecycle, workers, metrics))
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://server") as client,
+        asyncio.timeout(30),
+    ):
+        first = asyncio.create_task(client.get("/metrics"))
+        while not written:  # noqa: ASYNC110 - a thread changes it
+            await asyncio.sleep(0)
+        others = [asyncio.create_task(client.get("/metrics")) for _ in range(50)]
+        assert (await client.get("/health")).status_code == 200
+        first.cancel()  # whoever asked first
+        await asyncio.sleep(0)
+        go.set()
+        answers = await asyncio.gather(*others)
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(written) <= 2
+
+
+async def test_the_schema_is_made_once(
+    loading_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+):
+    made, make = [], openapi.models_json_schema
+
+    def counted(*given: object, **options: object) -> object:
+        made.append(None)
+        return make(*given, **options)
+
+    monkeypatch.setattr(openapi, "models_json_schema", counted)
+    answers = [await loading_client.get("/openapi.json") for _ in range(3)]
+    assert len({answer.content for answer in answers}) == 1
+    assert answers[0].headers["content-type"] == "application/json"
+    assert len(made) == 1
 
 
 V2_READY = ("/v2/health/ready", "/v2/models/cats-dogs/ready")

@@ -7,6 +7,7 @@ answered.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,8 +16,11 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import Response
 
 from model_server.rest import problems
+from model_server.rest.one_at_a_time import OneAtATime
 
 Responses = dict[int | str, dict[str, Any]]
+
+PATH = "/openapi.json"
 
 _SCHEMAS = "#/components/schemas/"
 
@@ -83,22 +87,27 @@ def ref(model: type[BaseModel]) -> dict[str, str]:
 
 
 def install(app: FastAPI, *models: type[BaseModel]) -> None:
-    """Add the schemas of `models` to the application's.
+    """Add the route of the application's schema, to which those of `models` are added.
 
     Named in a route, a model would be described as an answer of the type application/json, which
     problems are not.
     """
-    made = app.openapi
 
-    def with_models() -> dict[str, Any]:
-        schema = made()
+    def made() -> bytes:
+        schema = app.openapi()
         _, definitions = models_json_schema(
             [(model, "serialization") for model in models], ref_template=_SCHEMAS + "{model}"
         )
         schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
-        return schema
+        return json.dumps(schema, separators=(",", ":")).encode()
 
-    app.openapi = with_models  # type: ignore[method-assign]
+    write, written = OneAtATime("openapi", made), b""
+
+    @app.get(PATH, include_in_schema=False)
+    async def openapi() -> Response:
+        nonlocal written
+        written = written or await write()
+        return Response(written, media_type="application/json")
 
 
 def header(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:

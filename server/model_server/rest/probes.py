@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 
 from fastapi import APIRouter
@@ -14,6 +13,7 @@ from model_server.lifecycle import Phase
 from model_server.rest import openapi
 from model_server.rest.answers import ModelIdentity
 from model_server.rest.context import Context
+from model_server.rest.one_at_a_time import OneAtATime
 
 _HEALTH = {"type": "object", "required": ["status"], "properties": {"status": {"enum": ["ok"]}}}
 _READY = {
@@ -58,6 +58,8 @@ def probe_routes(context: Context) -> APIRouter:
         )
 
     text = {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}
+    # With a thousand classes that is tens of milliseconds, which no prediction shall wait for.
+    write = OneAtATime("metrics", context.metrics.text)
 
     @router.get(
         "/metrics",
@@ -65,9 +67,7 @@ def probe_routes(context: Context) -> APIRouter:
         **openapi.route({200: openapi.answer("All samples", text)}),
     )
     async def metrics() -> Response:
-        # With a thousand classes that is tens of milliseconds, which no prediction shall wait for.
-        text = await asyncio.to_thread(context.metrics.text)
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
+        return Response(await write(), media_type=CONTENT_TYPE_LATEST)
 
     return router
 
