@@ -7,13 +7,15 @@ one sentence in the log and in the termination message.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import structlog
 
-from model_server import __version__, logs, open_files, scheduling, serve, settings, termination
+from model_server import __version__, logs, open_files, scheduling, settings, termination
 from model_server.arguments import Arguments
 from model_server.errors import StartupError
 
@@ -22,6 +24,8 @@ log = structlog.get_logger()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server and return the process's exit status."""
+    # A container's first process would else ignore it, until `serve` has one of its own.
+    signal.signal(signal.SIGTERM, _end)
     logs.configure()
     try:
         arguments = _parser().parse_args(argv)
@@ -34,9 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         scheduling.shorten_slice()  # before any thread is started
         scheduling.shorten_turns()
         open_files.raise_limit()
+        from model_server import serve  # noqa: PLC0415 - takes a second, and may be ended in it
+
         return serve.run(loaded)
     except StartupError as error:
         return termination.explain(error)
+
+
+def _end(_number: int, _frame: Any) -> NoReturn:
+    """End as asked: nothing is served yet, and no library that is being imported holds it back."""
+    os._exit(0)
 
 
 def _parser() -> Arguments:

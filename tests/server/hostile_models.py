@@ -30,7 +30,7 @@ from pathlib import Path
 
 import torch
 
-from model_server import fetch, main
+from model_server import fetch, main, serve
 from tests.server.artifacts import make_artifact
 from tests.server.hostile_artifacts import HOSTILE
 from tests.server.hostile_pickles import CODE, CONTAINERS
@@ -38,7 +38,8 @@ from tests.server.test_source_archives import LIMIT, REFUSED
 
 _SECONDS = 120
 _EXPECTED = {"artifact", "log", "message", "model", "model.json", "model.safetensors"}
-_FORK = multiprocessing.get_context("fork")  # torch is imported once, for all of them
+_FORK = multiprocessing.get_context("fork")
+_IMPORTED_ONCE = (serve, torch)  # for all of them
 
 
 @dataclass(frozen=True)

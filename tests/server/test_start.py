@@ -164,6 +164,24 @@ def test_a_wrong_argument_ends_the_process_with_2_in_one_sentence():
     assert len(ended.stderr.splitlines()) == 1
 
 
+def test_a_sigterm_while_the_server_is_imported_ends_the_process_as_it_was_asked():
+    program = """
+import os, signal, sys
+
+class Terminated:
+    def find_spec(self, name, *_):
+        if name == "model_server.serve":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Terminated())
+from model_server.main import main
+sys.exit(main([]))
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
 def test_the_command_prints_its_version():
     command = [sys.executable, "-m", "model_server.main", "--version"]
     assert subprocess.check_output(command, text=True) == f"model-serve {__version__}\n"
