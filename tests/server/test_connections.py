@@ -34,6 +34,7 @@ from tests.server.loopback import answers, play, running, until
 
 HOST = b"Host: server\r\n"
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+CLOSING = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
 
@@ -187,7 +188,39 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(monkeypatch: pytest.
     assert play(scene()) < 50_000_000
 
 
-def test_a_client_that_reads_slowly_has_all_of_its_answers(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_a_connection_that_is_closed_does_not_stay_for_a_few_bytes_that_nobody_reads(
+    monkeypatch: pytest.MonkeyPatch, half_closed: bool
+):
+    monkeypatch.setattr(protocol, "_UNREAD_SECONDS", 0.3)
+    few = 60_000
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(bytes(few))(scope, receive, send)
+
+    async def scene() -> int:
+        async with running(answer) as server:
+            client = server.connect(receive_bytes=1024)
+            connection = await server.accepted()
+            kernel = connection.transport.get_extra_info("socket")
+            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024)
+            client.sendall(GET if half_closed else CLOSING)
+            if half_closed:
+                await until(lambda: connection.transport.get_write_buffer_size() > 0)
+                client.shutdown(socket.SHUT_WR)
+            await until(connection.transport.is_closing)
+            unsent = connection.transport.get_write_buffer_size()
+            await until(lambda: not server.server.server_state.connections)
+            client.close()
+            return unsent
+
+    assert 0 < play(scene()) < few
+
+
+@pytest.mark.parametrize("request_", [GET, CLOSING], ids=["kept", "closed"])
+def test_a_client_that_reads_slowly_has_all_of_its_answers(
+    monkeypatch: pytest.MonkeyPatch, request_: bytes
+):
     monkeypatch.setattr(protocol, "_UNREAD_SECONDS", 0.3)
     length = 10_000_000
 
@@ -197,7 +230,7 @@ def test_a_client_that_reads_slowly_has_all_of_its_answers(monkeypatch: pytest.M
     async def scene() -> int:
         async with running(many) as server:
             client = server.connect()
-            client.sendall(GET)
+            client.sendall(request_)
             got = 0
             while got < length:
                 got += len(await asyncio.to_thread(client.recv, 1_000_000))

@@ -23,7 +23,9 @@ _FIRST_REQUEST_SECONDS = 1.0
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 * 1024 * 1024
 _UNREAD_SECONDS = 30.0
-"""How long a client may read nothing of what is written, where that is more than can lie unread."""
+"""How long a client may read nothing of what is written, where that is more than can lie unread or
+its connection is to be closed.
+"""
 
 
 class TimedProtocol(PacedProtocol):
@@ -77,17 +79,19 @@ class TimedProtocol(PacedProtocol):
             return
         self._lingered_bytes += len(data)
         if self._lingered_bytes > _LINGER_BYTES:
-            self.transport.close()
+            self._close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the other direction open while answers are owed to a client that sends no more."""
         self._half_closed = True
         if self._owed and self.cycle.more_body:  # this request will never be whole
-            if not self.pipeline:
-                return False
-            self.pipeline.popleft()
+            if self.pipeline:
+                self.pipeline.popleft()
             self._owed -= 1
-        return self._owed > 0 and self._linger_timer is None
+        stays_open = self._owed > 0 and self._linger_timer is None
+        if not stays_open:
+            self._close()
+        return stays_open
 
     def on_message_begin(self) -> None:
         """Give the request its connection."""
@@ -109,7 +113,7 @@ class TimedProtocol(PacedProtocol):
             return
         super().on_response_complete()
         if self._half_closed and not self._owed:
-            self.transport.close()
+            self._close()
         elif self._listening_ended:
             self._end_if_idle()
 
@@ -121,7 +125,8 @@ class TimedProtocol(PacedProtocol):
     def resume_writing(self) -> None:
         """Go on: it has read."""
         super().resume_writing()
-        self._end_unread()
+        if not self.transport.is_closing():
+            self._end_unread()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the last request, which holds this connection."""
@@ -185,7 +190,7 @@ class TimedProtocol(PacedProtocol):
         number = os.dup(self.transport.get_extra_info("socket").fileno())
         with contextlib.suppress(OSError), socket.socket(fileno=number) as connection:
             connection.shutdown(socket.SHUT_RDWR)  # fails where the client has closed it already
-        self.transport.close()
+        self._close()
 
     def _close_after_answer(self) -> None:
         """Close; where the client may be sending, only after a moment in which it reads."""
@@ -193,12 +198,18 @@ class TimedProtocol(PacedProtocol):
             return
         sending = self._last_begun or self.cycle.more_body or self._has_more()
         if self._half_closed or not sending:
-            self.transport.close()
+            self._close()
             return
         self.stop_parsing()
-        self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self._close)
         self.transport.write_eof()
         self.flow.resume_reading()
+
+    def _close(self) -> None:
+        """Close once what is written was sent, as long as the client reads it."""
+        self.transport.close()
+        if self._unread_timer is None:
+            self._await_reader()
 
     def _await_reader(self) -> None:
         left = self.transport.get_write_buffer_size()
