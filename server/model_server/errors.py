@@ -34,7 +34,7 @@ into an HTTP answer.
     ├── HeadersTooLarge          431
     └── Unavailable              503  with Retry-After
         ├── NotReady                  the model is still loading
-        ├── Overloaded                the queue is full
+        ├── Overloaded                the queue is full, or the request was in it for too long
         ├── PredictionTimeout         the answer took longer than a request may
         └── CutOff                    the process ends, and waits for this request no longer
 """
@@ -216,7 +216,7 @@ class NotReady(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """The queue in front of the model is full."""
+    """The queue in front of the model is full, or does not move."""
 
     slug, title = "overloaded", "Overloaded"
 

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     about half a second of one CPU's work: what a pod needs whose neighbour has just gone.
     """
 
+    max_queue_seconds: _Seconds = 10.0
+    """How long a request may wait for an inference thread; then it is answered 503."""
+
     inference_threads: int | None = Field(default=None, ge=1, le=256)
     """How many requests are decoded and predicted at a time. None: one per CPU of the limit."""
 

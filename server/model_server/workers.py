@@ -107,7 +107,8 @@ class _Lane:
 
         def over(ended: Future[T]) -> None:
             held.clear()
-            self._leave(answered=not ended.cancelled())
+            is_late = ended.cancelled() or isinstance(ended.exception(), Overloaded)
+            self._leave(answered=not is_late)
             when_over()
 
         try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -84,6 +85,40 @@ async def test_requests_that_wait_for_their_prediction_are_overdue_by_how_long(
     gate.set()
     await asyncio.gather(*waiting)
     assert await gauge(loading_client, "predictions_overdue", 'seconds="1"') == 0
+
+
+class TestWithALimitOfAge:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"max_queue_seconds": 0.2})
+
+    async def test_who_has_waited_for_so_long_is_answered_503_and_leaves_the_queue(
+        self, loading_client: httpx.AsyncClient, workers: Workers, gate: threading.Event
+    ):
+        running = asyncio.create_task(loading_client.post("/predict", **JPEG))
+        await pending(workers, 1)
+        late = await loading_client.post("/predict", **JPEG)
+        assert (late.status_code, late.headers["retry-after"]) == (503, "1")
+        assert late.json()["type"] == "urn:cv-factory:problem:overloaded"
+        assert "has waited for 0.2 s" in late.json()["detail"]
+        await pending(workers, 1)
+        gate.set()
+        assert (await running).status_code == 200
+        assert await gauge(loading_client, "prediction_batch_size_count") == 1
+        assert await gauge(loading_client, "prediction_queue_wait_seconds_count") == 2
+
+    async def test_a_prediction_whose_turn_comes_too_late_is_not_begun(
+        self, loading_client: httpx.AsyncClient, workers: Workers, gate: threading.Event
+    ):
+        both = [asyncio.create_task(loading_client.post("/predict", **JPEG)) for _ in range(2)]
+        await pending(workers, 2)
+        time.sleep(0.3)  # the event loop is held up  # noqa: ASYNC251
+        gate.set()
+        while workers.pending:
+            time.sleep(0.01)  # noqa: ASYNC251
+        answers = await asyncio.gather(*both)
+        assert sorted(answer.status_code for answer in answers) == [200, 503]
+        assert await gauge(loading_client, "prediction_batch_size_count") == 1
 
 
 async def test_a_caller_that_stops_waiting_gives_its_place_in_the_queue_back():

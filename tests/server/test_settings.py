@@ -49,6 +49,7 @@ WRONG = [
     ("MAX_REQUEST_PIXELS", "0"),
     ("MAX_IMAGES_PER_REQUEST", "0"),
     ("QUEUE_SIZE", "-1"),
+    ("MAX_QUEUE_SECONDS", "0"),
     ("INFERENCE_THREADS", "0"),
     ("INFERENCE_THREADS", "1.5"),
     ("ENGINE", "tensorrt"),

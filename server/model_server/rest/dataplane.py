@@ -15,7 +15,7 @@ from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 
-from model_server.errors import DamagedPicture, PredictionTimeout
+from model_server.errors import DamagedPicture, Overloaded, PredictionTimeout
 from model_server.lifecycle import Lifecycle
 from model_server.metrics import Metrics
 from model_server.mirror import shadow, wire
@@ -71,10 +71,14 @@ class Dataplane:
             max_bytes=settings.max_body_bytes,
             timeout_seconds=min(settings.body_timeout_seconds, settings.request_timeout_seconds),
         )
-        queued, abandoned = time.perf_counter(), threading.Event()
+        queued, begun, abandoned = time.perf_counter(), threading.Event(), threading.Event()
 
         def timed() -> Predictions:
-            self._metrics.queue_wait.observe(time.perf_counter() - queued)
+            waited = time.perf_counter() - queued
+            self._metrics.queue_wait.observe(waited)
+            if waited > settings.max_queue_seconds:  # and the event loop has not come round to it
+                raise self._too_old()
+            begun.set()
             try:
                 return job(model, body, lambda: not abandoned.is_set())
             except DamagedPicture:
@@ -86,7 +90,7 @@ class Dataplane:
         try:
             with self._metrics.awaiting_prediction(), self._quiet.broken():
                 predictions = await self._wait(
-                    self._workers.run(timed, give_back, copied=copied), request, deadline
+                    self._workers.run(timed, give_back, copied=copied), begun, request, deadline
                 )
         finally:
             abandoned.set()  # a job that still runs stops at its next picture
@@ -101,19 +105,32 @@ class Dataplane:
         return model, predictions
 
     async def _wait(
-        self, prediction: asyncio.Future[Predictions], request: Request, deadline: float
+        self,
+        prediction: asyncio.Future[Predictions],
+        begun: threading.Event,
+        request: Request,
+        deadline: float,
     ) -> Predictions:
-        """Return the prediction, unless the client goes away or the deadline comes first."""
+        """Return the prediction, unless the client goes away or its time in the queue, or the
+        deadline, is over first.
+        """
         gone = asyncio.create_task(bodies.client_gone(request.receive))
-        seconds = max(0, deadline - asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time
+        oldest = now() + self._settings.max_queue_seconds
         try:
-            await asyncio.wait(
-                (prediction, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if prediction.done():
-                return prediction.result()
-            if gone.done():
-                raise ClientDisconnect
+            for until in (min(oldest, deadline), deadline):
+                await asyncio.wait(
+                    (prediction, gone),
+                    timeout=max(0, until - now()),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if prediction.done():
+                    return prediction.result()
+                if gone.done():
+                    raise ClientDisconnect
+                if until == oldest and not begun.is_set():
+                    self._metrics.queue_wait.observe(self._settings.max_queue_seconds)
+                    raise self._too_old()
         finally:
             gone.cancel()
             prediction.cancel()
@@ -122,6 +139,12 @@ class Dataplane:
         raise PredictionTimeout(
             f"The request took longer than {self._settings.request_timeout_seconds:g} s, its body"
             " and the queue included: send it again later."
+        )
+
+    def _too_old(self) -> Overloaded:
+        return Overloaded(
+            f"The request has waited for {self._settings.max_queue_seconds:g} s and its prediction"
+            " has not begun: send it again after Retry-After seconds."
         )
 
     def _record(self, request: Request, predictions: Predictions, labels: list[str]) -> None:

@@ -115,7 +115,8 @@ def install(fault: str) -> None:
     if fault != "never-ready":
         PREDICTIONS[fault]
     if fault == "hang":  # no limit of the real server's answers in its place
-        os.environ.update(REQUEST_TIMEOUT_SECONDS="3600", QUEUE_SIZE="100000")
+        limits = {"REQUEST_TIMEOUT_SECONDS": "3600", "MAX_QUEUE_SECONDS": "3600"}
+        os.environ.update(limits, QUEUE_SIZE="100000")
     if fault == "slow":  # and late, but not fewer at a time
         os.environ.update(INFERENCE_THREADS="48")
     vars(serve)["load_model"] = load_faulty_model
