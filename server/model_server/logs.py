@@ -1,6 +1,6 @@
 """Logs: one JSON object per line on standard error, by structlog, uvicorn's and mlflow's included.
 
-`main` and `fetch` configure it once, before anything else.
+`main` and `fetch` configure it before anything else; `main` once more, with what it was told.
 """
 
 from __future__ import annotations
@@ -8,14 +8,19 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
 
+from model_server.log_writer import LogWriter
 
-def configure(level: str = "INFO", environment: str = "production") -> None:
-    """Send every log line of this process to standard error, from `level` on."""
+
+def configure(
+    level: str = "INFO", environment: str = "production", writer: LogWriter | None = None
+) -> None:
+    """Send every log line of this process to `writer`, or to standard error, from `level` on."""
+    file = cast("TextIO", writer or sys.stderr)
     number = logging.getLevelNamesMapping()[level]
     shared: list[Processor] = [
         structlog.processors.add_log_level,
@@ -30,10 +35,10 @@ def configure(level: str = "INFO", environment: str = "production") -> None:
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(file)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

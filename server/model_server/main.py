@@ -18,6 +18,7 @@ import structlog
 from model_server import __version__, logs, open_files, scheduling, settings, termination
 from model_server.arguments import Arguments
 from model_server.errors import StartupError
+from model_server.log_writer import LogWriter
 
 log = structlog.get_logger()
 
@@ -32,17 +33,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         loaded = settings.load(
             model_path=arguments.artifact, host=arguments.host, port=arguments.port
         )
-        logs.configure(loaded.log_level, loaded.environment)
-        for name, setting in settings.lookalikes(os.environ).items():
-            log.warning("a variable is no setting", variable=name, perhaps_meant=setting)
         scheduling.shorten_slice()  # before any thread is started
         scheduling.shorten_turns()
         open_files.raise_limit()
-        from model_server import serve  # noqa: PLC0415 - takes a second, and may be ended in it
-
-        return serve.run(loaded)
     except StartupError as error:
         return termination.explain(error)
+    writer = LogWriter(sys.stderr.fileno())
+    logs.configure(loaded.log_level, loaded.environment, writer)
+    try:
+        for name, setting in settings.lookalikes(os.environ).items():
+            log.warning("a variable is no setting", variable=name, perhaps_meant=setting)
+        from model_server import serve  # noqa: PLC0415 - takes a second, and may be ended in it
+
+        return serve.run(loaded, writer)
+    except StartupError as error:
+        return termination.explain(error)
+    finally:
+        writer.drain()
 
 
 def _end(_number: int, _frame: Any) -> NoReturn:

@@ -68,6 +68,9 @@ class Metrics:
         self._requests()
         self._predictions()
         self._mirror()
+        self.dropped_lines = self._counter(
+            "log_lines_dropped_total", "Log lines that were not written, since nobody read them."
+        )
         ProcessCollector(registry=self._registry)
 
     def _requests(self) -> None:

@@ -28,6 +28,7 @@ from model_server.app import create_app
 from model_server.errors import ArtifactRefused, SettingsError, StartupError
 from model_server.lifecycle import Lifecycle, Phase
 from model_server.loading import load_model
+from model_server.log_writer import LogWriter
 from model_server.metrics import Metrics
 from model_server.mirror.sender import Mirror
 from model_server.model import Model
@@ -45,8 +46,10 @@ _LAST_WORDS_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, writer: LogWriter | None = None) -> int:
     """Serve until told to end, and return the process's exit status.
+
+    `writer` is what the log is written to, where that is not just standard error.
 
     Raises:
         SettingsError: the address cannot be listened on.
@@ -54,13 +57,17 @@ def run(settings: Settings) -> int:
     """
     listener = _listen(settings)
     workers = Workers(queue_size=settings.queue_size, threads=settings.inference_threads)
-    loading = _Loading(settings, workers)
+    loading, metrics = _Loading(settings, workers), Metrics()
+    if writer is not None:
+        writer.on_drop = metrics.dropped_lines.inc
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        status = runner.run(_serve(settings, listener, workers, loading))
+        status = runner.run(_serve(settings, listener, workers, loading, metrics))
     workers.close()
     if workers.pending:
         log.warning("predictions were cut off by the end of the process", count=workers.pending)
     if workers.pending or not loading.outcome.done():
+        if writer is not None:
+            writer.drain()
         os._exit(status)  # their threads would keep the process for as long as they run
     return status
 
@@ -78,9 +85,13 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 async def _serve(
-    settings: Settings, listener: socket.socket, workers: Workers, loading: _Loading
+    settings: Settings,
+    listener: socket.socket,
+    workers: Workers,
+    loading: _Loading,
+    metrics: Metrics,
 ) -> int:
-    lifecycle, metrics = Lifecycle(), Metrics()
+    lifecycle = Lifecycle()
     mirror = Mirror(settings, metrics)
     server = _Server(
         uvicorn.Config(

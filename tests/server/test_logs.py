@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_server import tracing
+from model_server.log_writer import LogWriter
 from model_server.sampling import Sampler
 from tests.server.artifacts import encode, make_picture
 
@@ -169,3 +176,57 @@ async def test_a_line_has_no_more_of_a_path_than_256_characters(
 ):
     await client.get("/" + "x" * 5000)
     assert len(of_requests(lines)[0]["path"]) == 256
+
+
+def test_lines_that_nobody_reads_hold_nobody_up_and_what_does_not_fit_is_dropped_and_counted():
+    reading, writing = os.pipe()
+    writer, dropped = LogWriter(writing, max_lines=100), []
+    writer.on_drop = lambda: dropped.append(None)
+    lines = [f"{number:05} {'x' * 200}\n" for number in range(2_000)]
+    for line in lines:
+        writer.write(line)
+    assert 0 < len(dropped) < len(lines)
+    with os.fdopen(reading) as log:
+        said = [log.readline() for _ in range(len(lines) - len(dropped))]
+        assert set(said) <= set(lines)
+        assert said == sorted(said)
+        writer.write("the last words\n")
+        writer.drain()
+        assert log.readline() == "the last words\n"
+    os.close(writing)
+
+
+def test_a_log_that_was_closed_is_dropped():
+    reading, writing = os.pipe()
+    os.close(reading)
+    writer, dropped = LogWriter(writing), []
+    writer.on_drop = lambda: dropped.append(None)
+    for _ in range(3):
+        writer.write("a line\n")
+    writer.drain()
+    assert len(dropped) == 3
+    os.close(writing)
+
+
+def test_a_server_whose_log_nobody_reads_any_more_serves_on_and_ends(artifact: Path):
+    reading, writing = os.pipe()
+    settings = {"MODEL_PATH": str(artifact), "ENGINE": "torch", "DRAIN_SECONDS": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "model_server.main", "--host", "127.0.0.1", "--port", "0"],
+        stderr=writing,
+        env={**os.environ, **settings, "LOG_REQUESTS_PER_SECOND": "0"},
+    )
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as log:
+            events = map(json.loads, log)
+            port = next(event["port"] for event in events if event["event"] == "listening")
+            next(event for event in events if event["event"] == "ready")
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+                for _ in range(600):  # a pipe holds some hundred of these lines
+                    assert client.get("/" + "x" * 250).status_code == 404
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
