@@ -39,7 +39,7 @@ _Positive = Annotated[int, Field(ge=1, le=65536)]
 _Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
 _Deviation = Annotated[float, Field(ge=1e-6, le=1e6)]
 _Label = Annotated[str, Field(pattern=r"\S")]
-_Labels = Annotated[tuple[_Label, ...], Field(min_length=2)]
+_Labels = Annotated[tuple[_Label, ...], Field(min_length=2, max_length=20_000)]
 
 
 class _Part(BaseModel):

@@ -170,6 +170,7 @@ HOSTILE: list[tuple[str, Make, str]] = [
     ("a blank class", describing(classes=["cat", " \t"]), "refused at classes.1"),
     ("no classes", describing(classes=[]), "refused at classes"),
     ("one class", describing(classes=["cat"]), "refused at classes"),
+    ("20,001 classes", describing(classes=[str(n) for n in range(20_001)]), "refused at classes"),
     ("a class that is a number", describing(classes=["cat", 1]), "refused at classes.1"),
     ("a class that no answer can carry", describing(classes=["cat", "\ud800"]), "is refused at"),
     ("other channels", describing(architecture={"name": "SimpleCNN", "channels": [3, 8, 32]}),

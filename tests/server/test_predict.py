@@ -4,9 +4,11 @@ import asyncio
 import base64
 import gzip
 import math
+import threading
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import numpy as np
@@ -16,10 +18,13 @@ from PIL import Image
 from structlog.testing import capture_logs
 
 from model_server.artifact import verify
+from model_server.rest import predict, v2_protocol
 from model_server.weights import load_network
 from tests.server.artifacts import CLASSES, SIDE, encode, make_picture
 
 JPEG = encode(make_picture())
+IMAGE = {"name": "image", "datatype": "BYTES", "shape": [1]}
+IN_V2 = {"inputs": [{**IMAGE, "data": [base64.b64encode(JPEG).decode()]}]}
 FORMATS = [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp")]
 
 
@@ -55,6 +60,33 @@ async def test_the_probabilities_are_those_of_the_network_on_the_preprocessed_pi
     response = await client.post("/predict", content=body, headers={"content-type": "image/png"})
     found = response.json()["probabilities"]
     assert [found[name] for name in CLASSES] == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "path", "content"),
+    [
+        (predict, "_answers", "/predict", {"image": base64.b64encode(JPEG).decode()}),
+        (v2_protocol, "write_answer", "/v2/models/cats-dogs/infer", IN_V2),
+    ],
+)
+async def test_an_answer_is_written_in_the_thread_of_its_prediction(
+    client: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    name: str,
+    path: str,
+    content: object,
+):
+    threads, write = [], getattr(module, name)
+
+    def seen(*given: object) -> object:
+        threads.append(threading.current_thread().name)
+        return write(*given)
+
+    monkeypatch.setattr(module, name, seen)
+    assert (await client.post(path, json=content)).status_code == 200
+    [thread] = threads
+    assert thread.startswith("inference")
 
 
 async def test_a_form_with_one_file_is_answered_by_one_object(client: httpx.AsyncClient):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -27,6 +28,8 @@ from model_server.prediction import IsWanted, Predictions
 from model_server.rest import bodies
 from model_server.settings import Settings
 from model_server.workers import Workers
+
+T = TypeVar("T")
 
 _MOST_LOGGED = 32
 """Of a request's pictures: a log line is no place for thousands of labels."""
@@ -53,9 +56,12 @@ class Dataplane:
         self._room = bodies.Room(max(settings.max_bodies_bytes, settings.max_body_bytes))
 
     async def predict(
-        self, request: Request, job: Callable[[Model, bytes, IsWanted], Predictions]
-    ) -> tuple[Model, Predictions]:
+        self, request: Request, job: Callable[[Model, bytes, IsWanted], tuple[Predictions, T]]
+    ) -> T:
         """Read the body, run `job` on it in an inference thread, and record what came out.
+
+        `job` returns the predictions and what the caller makes its answer of: writing thousands of
+        classes takes too long for the event loop.
 
         Raises:
             RequestError: as `errors` says.
@@ -73,7 +79,7 @@ class Dataplane:
         )
         queued, begun, abandoned = time.perf_counter(), threading.Event(), threading.Event()
 
-        def timed() -> Predictions:
+        def timed() -> tuple[Predictions, T]:
             waited = time.perf_counter() - queued
             self._metrics.queue_wait.observe(waited)
             if waited > settings.max_queue_seconds:  # and the event loop has not come round to it
@@ -89,7 +95,7 @@ class Dataplane:
         give_back = partial(self._room.give_back, len(body))
         try:
             with self._metrics.awaiting_prediction(), self._quiet.broken():
-                predictions = await self._wait(
+                predictions, answer = await self._wait(
                     self._workers.run(timed, give_back, copied=copied), begun, request, deadline
                 )
         finally:
@@ -102,15 +108,15 @@ class Dataplane:
         elif self._mirror is not None and self._mirror.active:
             copy = _copy(request, body, tuple(labels))
             request.state.after_answer.append(partial(self._mirror.offer, copy))
-        return model, predictions
+        return answer
 
     async def _wait(
         self,
-        prediction: asyncio.Future[Predictions],
+        prediction: asyncio.Future[tuple[Predictions, T]],
         begun: threading.Event,
         request: Request,
         deadline: float,
-    ) -> Predictions:
+    ) -> tuple[Predictions, T]:
         """Return the prediction, unless the client goes away or its time in the queue, or the
         deadline, is over first.
         """

@@ -37,18 +37,17 @@ def predict_routes(context: Context) -> APIRouter:
         Send it as the raw body, in a form as `file`, or in JSON as base64. Several files of a
         form, and a list `images` in JSON, are answered by a list in their order.
         """
-        as_list = False
+        limit, request_id = context.settings.max_images_per_request, request.state.request_id
 
-        def job(model: Model, body: bytes, is_wanted: IsWanted) -> Predictions:
-            nonlocal as_list
-            limit = context.settings.max_images_per_request
+        def job(model: Model, body: bytes, is_wanted: IsWanted) -> tuple[Predictions, bytes]:
             sent = pictures.find(body, request.headers, max_images=limit)
-            as_list = sent.as_list
-            return model.predict(sent.encoded, is_wanted)
+            predictions = model.predict(sent.encoded, is_wanted)
+            answers = _answers(model, predictions, request_id)
+            return predictions, (
+                _MANY.dump_json(answers) if sent.as_list else _ONE.dump_json(answers[0])
+            )
 
-        model, predictions = await context.dataplane.predict(request, job)
-        answers = _answers(model, predictions, request.state.request_id)
-        content = _MANY.dump_json(answers) if as_list else _ONE.dump_json(answers[0])
+        content = await context.dataplane.predict(request, job)
         return Response(content, media_type=strict_json.MEDIA_TYPE)
 
     return router

@@ -16,7 +16,7 @@ from model_server.prediction import IsWanted, Predictions
 from model_server.rest import bodies, strict_json, v2_binary, v2_openapi, v2_protocol
 from model_server.rest.context import Context
 from model_server.rest.probes import require_ready
-from model_server.rest.v2_protocol import InferenceRequest
+from model_server.rest.v2_protocol import Body, InferenceRequest
 from model_server.rest.v2_tensors import Limits
 
 _MODEL = "/v2/models/{model}"
@@ -84,19 +84,20 @@ def _add_inference_route(router: APIRouter, context: Context, prefix: str) -> No
         With `Inference-Header-Content-Length` the tensor's data follows the JSON as bytes.
         """
         _served(context, request)
-        asked: list[InferenceRequest] = []
 
-        def job(model: Model, body: bytes, is_wanted: IsWanted) -> Predictions:
-            asked.append(_read(body, request.headers, model, max_images))
-            given = asked[0].input
-            if isinstance(given, list):
-                return model.predict(given, is_wanted)
-            return model.predict.predict_tensor(given)
+        def job(model: Model, body: bytes, is_wanted: IsWanted) -> tuple[Predictions, Body]:
+            asked = _read(body, request.headers, model, max_images)
+            network = model.predict
+            predictions = (
+                network(asked.input, is_wanted)
+                if isinstance(asked.input, list)
+                else network.predict_tensor(asked.input)
+            )
+            return predictions, v2_protocol.write_answer(
+                asked, model.identity, len(network.classes), predictions
+            )
 
-        model, predictions = await context.dataplane.predict(request, job)
-        answer = v2_protocol.write_answer(
-            asked[0], model.identity, len(model.predict.classes), predictions
-        )
+        answer = await context.dataplane.predict(request, job)
         if answer.header_length is None:
             return Response(answer.content, media_type=strict_json.MEDIA_TYPE)
         headers = {v2_binary.HEADER: str(answer.header_length)}
