@@ -65,6 +65,8 @@ class Exchange(asyncio.Protocol):
         self._got = bytearray()
         self._answered: asyncio.Future[tuple[int, bytes]] | None = None
         self.stays_open = True
+        self.head = b""
+        """The last answer's, in lower case."""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,6 +84,7 @@ class Exchange(asyncio.Protocol):
         found = read_answer(self._got)
         if found is not None and self._answered is not None and not self._answered.done():
             status, body, self.stays_open = found
+            self.head = bytes(self._got.partition(b"\r\n\r\n")[0]).lower()
             self._got.clear()
             self._answered.set_result((status, body))
 

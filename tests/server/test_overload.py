@@ -14,6 +14,7 @@ from model_server.lifecycle import Lifecycle
 from model_server.loading import load_model
 from model_server.settings import Settings
 from model_server.workers import Workers
+from tests.server import overload
 from tests.server.artifacts import encode, make_picture
 
 JPEG = {"content": encode(make_picture()), "headers": {"content-type": "image/jpeg"}}
@@ -171,3 +172,27 @@ def test_a_job_run_in_each_thread_runs_once_in_each():
     workers = Workers(queue_size=0, threads=4)
     assert len(set(workers.run_in_each(threading.get_ident))) == 4
     workers.close()
+
+
+GOOD, REFUSED = overload.Asked(0, 2.0, 200), overload.Asked(0, 1.0, 503, is_overload=True)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "probe", "is_wrong"),
+    [
+        (REFUSED, GOOD, False),
+        (overload.Asked(0, 1.0, 503), GOOD, True),
+        (overload.Asked(0, 1.0, 500), GOOD, True),
+        (overload.Asked(0, 1.0, 0), GOOD, True),
+        (REFUSED, overload.Asked(0, 1001.0, 200), True),
+        (REFUSED, overload.Asked(0, 1.0, 503, is_overload=True), True),
+    ],
+)
+def test_the_measurement_of_overload_fails_where_somebody_is_answered_as_nobody_should_be(
+    prediction: overload.Asked, probe: overload.Asked, is_wrong: bool
+):
+    good = overload.Load(1.0, [GOOD])
+    record = overload.Record(
+        good, good, overload.Load(1.0, [GOOD, REFUSED, prediction]), overload.Load(1.0, [probe])
+    )
+    assert overload.is_wrong(record) == is_wrong
