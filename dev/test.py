@@ -10,6 +10,7 @@ skipped layer is a failure.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from dev.images import __main__ as images
 from dev.images.errors import ImageError
 from dev.images.labels import version
 from dev.setup import can_install_debian_packages
+from model_server.cpu_limit import available_cpus
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -94,9 +96,8 @@ def run(layer: Layer) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-m", layer.marker, f"--junitxml={report}"]
-        command += (
-            ["-n", str(os.cpu_count() or 1), "--dist", "worksteal"] if layer.side_by_side else []
-        )
+        if layer.side_by_side:
+            command += ["-n", str(math.ceil(available_cpus())), "--dist", "worksteal"]
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         counts = count(report) if report.exists() else (0, 0, 0)
     passed, failed, skipped = counts

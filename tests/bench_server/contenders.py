@@ -6,17 +6,19 @@ pinned, so that a figure can be had again; the newest that could be installed we
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from model_server.cpu_limit import available_cpus
 from tests.bench_server.environments import Environment
 from tests.bench_server.material import Material
 
 PEERS = Path(__file__).resolve().parent / "peers"
-CPUS = os.cpu_count() or 1
+CPUS = max(1, math.floor(available_cpus()))
 COMPUTING = ("numpy", "pillow")
 BFLOAT16 = "-bf16"
 """What ends the setting ENGINE where it means bfloat16."""
@@ -71,6 +73,7 @@ class Contender:
             "LANG": "C.UTF-8",
             "PATH": f"{start.python.parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(PEERS),
+            "BENCH_CPUS": str(CPUS),
             "BENCH_WEIGHTS": str(start.material.weights),
             "BENCH_ARTIFACT": str(start.material.artifact),
             "MODEL_PATH": str(start.material.artifact),

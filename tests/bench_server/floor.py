@@ -7,6 +7,7 @@ fast as it can, in one thread and in as many as there are CPUs, and prints one l
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from model_server.cpu_limit import available_cpus
 from model_server.model import Model
 from tests.bench_server.material import Material
 from tests.bench_server.peers import engine
@@ -61,7 +63,7 @@ def measure(model: Model, pictures: list[bytes], threads: int, seconds: float) -
 def main() -> None:
     """Measure, and print what came out."""
     material, seconds, names = Material(Path(sys.argv[1])), float(sys.argv[2]), sys.argv[3:]
-    cpus = os.cpu_count() or 1
+    cpus = max(1, math.floor(available_cpus()))
     os.environ["BENCH_ARTIFACT"] = str(material.artifact)
     model = engine.load(threads=cpus)
     found = {

@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request
 
 torch.set_num_threads(1)
 model = network.load().to(memory_format=torch.channels_last)
-threads = ThreadPoolExecutor(os.cpu_count())
+threads = ThreadPoolExecutor(int(os.environ["BENCH_CPUS"]))
 app = FastAPI()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import engine
 from fastapi import FastAPI, Request
 
-CPUS = os.cpu_count() or 1
+CPUS = int(os.environ["BENCH_CPUS"])
 model = engine.load(threads=CPUS)
 threads = ThreadPoolExecutor(CPUS)
 app = FastAPI()

@@ -34,5 +34,6 @@ class Classifier(litserve.LitAPI):
 
 if __name__ == "__main__":
     api = Classifier(max_batch_size=8, batch_timeout=0.01)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=os.cpu_count() or 1)
+    cpus = int(os.environ["BENCH_CPUS"])
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=cpus)
     server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False)
