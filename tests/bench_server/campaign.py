@@ -71,6 +71,11 @@ class Record:
         return engine_setting(self.engine) if self.engine else "auto"
 
     @property
+    def is_whole(self) -> bool:
+        """Whether this server was measured, and what it is held to most of all."""
+        return {"ours", FLOOR} <= {key.contender for key, rounds in self.measured.items() if rounds}
+
+    @property
     def in_bfloat16(self) -> bool:
         """Whether that engine computes in bfloat16."""
         return self.engine_setting.endswith(BFLOAT16)

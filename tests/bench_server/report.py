@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench_server.campaign import Plan, Record
-from tests.bench_server.contenders import CONTENDERS, Comparison
+from tests.bench_server.contenders import CONTENDERS, CPUS, Comparison
 from tests.bench_server.figures import (
     CONNECTIONS,
     FLOOR,
@@ -72,7 +71,8 @@ def page(plan: Plan, record: Record) -> list[str]:
 def last_line(plan: Plan, record: Record) -> str:
     """What stands at the end of a run."""
     found = summary(record)
-    told = [one for one in _targets(found, record) if one.met is not None]
+    promised = _targets(found, record)
+    told = [one for one in promised if one.met is not None]
     costs = [
         f"{name} {found[key].cpu_milliseconds:.1f}"
         for name in (one.name for one in plan.contenders)
@@ -81,7 +81,8 @@ def last_line(plan: Plan, record: Record) -> str:
     return (
         f"bench-server: answers {record.requests}, wrong {record.wrong}, failed {record.failed};"
         f" CPU-ms per request at 32 connections: {', '.join(costs)};"
-        f" targets met {sum(bool(one.met) for one in told)} of {len(told)}"
+        f" targets met {sum(bool(one.met) for one in told)} of {len(told)},"
+        f" not measured {len(promised) - len(told)}"
     )
 
 
@@ -100,11 +101,10 @@ def write(plan: Plan, record: Record, folder: Path) -> None:
 
 def machine() -> str:
     """The processor, in words."""
-    cpus = os.cpu_count() or 1
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((x.partition(": ")[2] for x in lines if x.startswith("model name")), "unknown")
     bfloat16 = "with" if has_bfloat16() else "without"
-    return f"{cpus} CPUs ({model}, {bfloat16} bfloat16), Python {platform.python_version()}"
+    return f"{CPUS} CPUs ({model}, {bfloat16} bfloat16), Python {platform.python_version()}"
 
 
 def has_bfloat16() -> bool:

@@ -155,7 +155,15 @@ def test_the_last_line_has_the_answers_the_costs_and_the_targets():
     line = last_line(plan(), record(fastapi=8.9))
     assert line.startswith("bench-server: answers 1200, wrong 0, failed 0; CPU-ms per request")
     assert "ours 4.0, fastapi 8.9, litserve 4.0" in line
-    assert line.endswith("targets met 8 of 15")
+    assert line.endswith("targets met 8 of 15, not measured 5")
+
+
+def test_a_run_without_this_server_or_without_what_it_is_held_to_is_not_whole():
+    whole = record()
+    assert whole.is_whole
+    for missing in ("ours", FLOOR):
+        kept = {key: rounds for key, rounds in whole.measured.items() if key.contender != missing}
+        assert not replace(whole, measured=kept).is_whole
 
 
 def test_the_page_and_its_picture_are_written(tmp_path):
