@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
+from model_server.reduced_jpeg import reduction_of
+from tests.server.artifacts import SIDE
+from tests.server.fuzz.__main__ import SETTINGS
 from tests.server.fuzz.campaign import Plan, play
 from tests.server.fuzz.making import Made, Maker
 from tests.server.fuzz.sending import Tally, send
@@ -17,12 +22,25 @@ OVERLOADED = b'{"type": "urn:cv-factory:problem:overloaded"}'
 
 
 def test_some_thousand_generated_requests_find_nothing(start_server: Callable[..., ServerProcess]):
-    outcome = play(start_server(inference_threads=2).wait_ready(), Plan(1_500, seed=11))
+    server = start_server(inference_threads=2, **SETTINGS).wait_ready()
+    outcome = play(server, Plan(1_500, seed=11))
     assert outcome.wrong == []
     assert outcome.tally.requests == 1_500
     assert outcome.decoded_share >= 0.3
     assert outcome.grown_megabytes < 50
     assert {200, 400, 415, 422} <= set(outcome.tally.statuses)
+
+
+def test_what_is_mutated_are_also_jpegs_that_are_decoded_at_reduced_scale():
+    opened = [Image.open(BytesIO(content)) for content in Maker(3).pictures]
+    reduced = [
+        picture
+        for picture in opened
+        if picture.format == "JPEG" and reduction_of(picture.size, (SIDE, SIDE)) > 1
+    ]
+    assert {reduction_of(picture.size, (SIDE, SIDE)) for picture in reduced} == {2, 8}
+    for special in ("progressive", "exif"):
+        assert 0 < sum(special in picture.info for picture in reduced) < len(reduced)
 
 
 def test_a_request_is_made_of_its_number_alone():

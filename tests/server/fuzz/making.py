@@ -26,6 +26,7 @@ _BOUNDARY = "b0undary"
 
 def _pictures() -> list[bytes]:
     small, wide = make_picture(1, 40, 40), make_picture(2, 96, 64)
+    large = [make_picture(4, 200, 150), make_picture(5, 500, 375)]  # decoded at reduced scale
     grey = Image.new("I;16", (20, 20), 40_000)
     lossless = {"lossless": True}
     exif = Image.Exif()
@@ -34,6 +35,9 @@ def _pictures() -> list[bytes]:
         encode(small),
         encode(wide, progressive=True),
         encode(wide, exif=exif),
+        *(encode(picture) for picture in large),
+        *(encode(picture, progressive=True) for picture in large),
+        *(encode(picture, exif=exif) for picture in large),
         encode(small.convert("L")),
         encode(small.convert("CMYK")),
         encode(small, "PNG"),
@@ -62,11 +66,12 @@ class Maker:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._pictures = _pictures()
+        self.pictures = _pictures()
+        """What is mutated."""
 
     def good(self, number: int) -> Made:
         """Return a request with one whole picture."""
-        picture = self._pictures[number % len(self._pictures)]
+        picture = self.pictures[number % len(self.pictures)]
         return Made(number, "good", _request(picture, "image/jpeg"), framed=True)
 
     def fuzzed(self, number: int) -> Made:
@@ -87,12 +92,14 @@ class Maker:
         return Made(number, kind, content, framed=True)
 
     def _any_picture(self, random: Random, whole: float = 0.25) -> bytes:
-        picture = random.choice(self._pictures)
+        picture = random.choice(self.pictures)
         return picture if random.random() < whole else mutated(random, picture)
 
     def _picture(self, random: Random) -> bytes:
         kind = random.choice(_TYPES) if random.random() < 0.05 else "image/jpeg"
-        return _request(self._any_picture(random), kind, chunked=random.random() < 0.1)
+        picture = self._any_picture(random)
+        chunks = _chunks(random, picture) if random.random() < 0.1 else None
+        return _request(picture, kind, chunks=chunks)
 
     def _form(self, random: Random) -> bytes:
         parts = []
@@ -154,6 +161,17 @@ def _text(random: Random) -> str:
     return "".join(random.choices(_LETTERS, k=random.randint(0, 40))).strip()
 
 
+def _chunks(random: Random, body: bytes) -> list[bytes]:
+    """Return `body` in pieces, of which none is empty: some bytes each, or many."""
+    usual = random.choice((1, 16, 256, 4096, 65_536))
+    chunks = []
+    while body:
+        size = random.randint(1, 2 * usual)
+        chunks.append(body[:size])
+        body = body[size:]
+    return chunks
+
+
 def _request(
     body: bytes,
     content_type: str,
@@ -161,12 +179,14 @@ def _request(
     lines: list[str] | None = None,
     *,
     method: str = "POST",
-    chunked: bool = False,
+    chunks: list[bytes] | None = None,
 ) -> bytes:
-    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+    """Return a request with this body, or with this body in chunks."""
+    length = f"Content-Length: {len(body)}"
+    framing = length if chunks is None else "Transfer-Encoding: chunked"
     head = [f"{method} {path} HTTP/1.1", "Host: server", framing, *(lines or ())]
     if content_type:
         head.append(f"Content-Type: {content_type}")
-    if chunked:
-        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+    if chunks is not None:
+        body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
     return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
