@@ -91,7 +91,9 @@ class Settings(BaseSettings):
     """The longest body that is read, in bytes."""
 
     max_bodies_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
-    """The most bytes of bodies held at a time, arriving or predicted; never less than one."""
+    """The most bytes of bodies held at a time, arriving or predicted; a quarter is for those up to
+    1 MiB alone. Never less than one of the longest.
+    """
 
     max_image_pixels: int = Field(default=32_000_000, ge=1)
     """The largest picture that is decoded, in pixels (width x height), by its header."""

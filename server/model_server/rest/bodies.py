@@ -24,18 +24,32 @@ _SHOWN_LENGTH = 60
 _MOST_DIGITS = 18
 
 
-class Room:
-    """The bytes of bodies that may be held at a time, in all requests together."""
+SMALL_BYTES = 1024 * 1024
+"""Bodies up to this have a part of the room for themselves."""
+_LARGE_SHARE = 0.75
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+
+class Room:
+    """The bytes of bodies that may be held at a time, in all requests together.
+
+    A quarter is for small bodies alone: else few clients that send the largest, and slowly, would
+    have everybody refused.
+    """
+
+    def __init__(self, max_bytes: int, largest_body: int) -> None:
+        self._max_bytes = max(max_bytes, largest_body)
+        self._max_with_large = max(int(_LARGE_SHARE * max_bytes), largest_body)
         self._lock = threading.Lock()
         self.held_bytes = 0
 
-    def take(self, count: int) -> bool:
-        """Hold so many more bytes, or return False where there is no room for them."""
+    def take(self, count: int, body_bytes: int) -> bool:
+        """Hold so many more bytes, or return False where there is no room for them.
+
+        With them the body has `body_bytes`.
+        """
+        most = self._max_bytes if body_bytes <= SMALL_BYTES else self._max_with_large
         with self._lock:
-            if self.held_bytes + count > self._max_bytes:
+            if self.held_bytes + count > most:
                 return False
             self.held_bytes += count
             return True
@@ -123,7 +137,7 @@ class _Arriving:
         if self._is_too_large or self._held_bytes + len(chunk) > self._max_bytes:
             self._is_too_large = True
             self.drop()
-        elif self._room.take(len(chunk)):
+        elif self._room.take(len(chunk), self._held_bytes + len(chunk)):
             self._chunks.append(chunk)
             self._held_bytes += len(chunk)
         else:

@@ -53,7 +53,7 @@ class Dataplane:
         self._metrics = metrics
         self._mirror = mirror
         self._quiet = mirror.quiet if mirror else Quiet()
-        self._room = bodies.Room(max(settings.max_bodies_bytes, settings.max_body_bytes))
+        self._room = bodies.Room(settings.max_bodies_bytes, settings.max_body_bytes)
 
     async def predict(
         self, request: Request, job: Callable[[Model, bytes, IsWanted], tuple[Predictions, T]]
