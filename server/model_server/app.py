@@ -28,6 +28,7 @@ from model_server.rest.probes import probe_routes
 from model_server.rest.problems import Problem, V2Problem
 from model_server.rest.telemetry import Telemetry
 from model_server.rest.v2 import v2_routes
+from model_server.rest.waiting import Waiting
 from model_server.settings import Settings
 from model_server.workers import Workers
 
@@ -67,6 +68,7 @@ def create_app(
     paths = _expect(metrics, groups)
     metrics.observe(workers)
     app.state.head_timeout_seconds = settings.body_timeout_seconds  # for `rest.parsing`
+    app.state.waiting = Waiting(settings.max_connections)  # for `rest.protocol`
     app.add_middleware(HotPath, endpoints=hot_path.endpoints(predicting))
     app.add_middleware(Refusals)
     app.add_middleware(

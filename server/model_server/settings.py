@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     keep_alive_seconds: int = Field(default=75, ge=1, le=3600)
     """How long a connection may be idle before the server closes it."""
 
+    max_connections: int = Field(default=4096, ge=1)
+    """How many connections may be open; for one more the one that has waited longest is closed."""
+
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
     """The longest body that is read, in bytes."""
 

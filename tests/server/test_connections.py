@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from model_server.app import create_app
@@ -28,6 +28,7 @@ from model_server.loading import load_model
 from model_server.metrics import Metrics
 from model_server.rest import protocol
 from model_server.rest.connections import ConnectionLife, TimedProtocol
+from model_server.rest.waiting import Waiting
 from model_server.settings import Settings
 from model_server.workers import Workers
 from tests.server.loopback import answers, play, running, until
@@ -153,6 +154,55 @@ def test_no_more_requests_begin_behind_a_body_than_anywhere_else(head: bytes, bo
     waiting, answered = play(scene())
     assert waiting < 40
     assert answered == 10_002
+
+
+def limited(app: ASGIApp, lifecycle: Lifecycle, most: int) -> Starlette:
+    whole = Starlette()
+    whole.state.waiting = Waiting(most)
+    whole.mount("/", ConnectionLife(app, lifecycle, max_age_seconds=60))
+    return whole
+
+
+def test_where_too_many_connect_the_connection_that_has_waited_longest_is_closed():
+    async def scene() -> tuple[bytes, bytes]:
+        lifecycle = Lifecycle()
+        async with running(limited(echo, lifecycle, 3), lifecycle=lifecycle) as server:
+            used, idle, trickled = (server.connect() for _ in range(3))
+            await until(lambda: len(server.server.server_state.connections) == 3)
+            used.sendall(GET)
+            assert await asyncio.to_thread(used.recv, 1000)
+            trickled.sendall(GET[:-2])
+            latest = server.connect()
+            closed = await answers(idle)
+            latest.sendall(CLOSING)
+            said = await answers(latest)
+            trickled.sendall(b"Connection: close\r\n\r\n")
+            used.sendall(CLOSING)
+            for kept in (trickled, used):
+                assert (await answers(kept)).endswith(b"<>")
+            return closed, said
+
+    closed, said = play(scene())
+    assert closed == b""
+    assert said.endswith(b"<>")
+
+
+def test_where_all_connections_are_owed_an_answer_one_more_is_closed():
+    async def scene() -> tuple[bytes, list[bytes]]:
+        held, lifecycle = Held(), Lifecycle()
+        async with running(limited(held, lifecycle, 3), lifecycle=lifecycle) as server:
+            clients = [server.connect() for _ in range(3)]
+            for client in clients:
+                client.sendall(CLOSING)
+            connections = server.server.server_state.connections
+            await until(lambda: len(connections) == 3 and all(x.cycle for x in connections))
+            closed = await answers(server.connect())
+            held.go.set()
+            return closed, [await answers(client) for client in clients]
+
+    closed, answered = play(scene())
+    assert closed == b""
+    assert all(said.endswith(b"<held>") for said in answered)
 
 
 def test_an_idle_connection_holds_nothing_of_what_it_has_received():

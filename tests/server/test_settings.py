@@ -43,6 +43,7 @@ WRONG = [
     ("BODY_TIMEOUT_SECONDS", "0"),
     ("CONNECTION_MAX_AGE_SECONDS", "inf"),
     ("KEEP_ALIVE_SECONDS", "0"),
+    ("MAX_CONNECTIONS", "0"),
     ("MAX_BODY_BYTES", "10MB"),
     ("MAX_BODIES_BYTES", "256Mi"),
     ("MAX_IMAGE_PIXELS", "0"),

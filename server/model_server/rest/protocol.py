@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable
 
 from model_server.rest.parsing import PacedProtocol
+from model_server.rest.waiting import Waiting
 
 CONNECTION = "connection"
 """The key of a request's state under which its connection lies."""
@@ -43,6 +44,11 @@ class TimedProtocol(PacedProtocol):
         self._unread_timer: asyncio.TimerHandle | None = None
         self._lingered_bytes = 0
         self._answers = _Answers(transport, self._close_after_answer)
+        # `app` leaves it there, for all connections.
+        state = getattr(self.config.app, "state", None)
+        self._waiting: Waiting = getattr(state, "waiting", None) or Waiting()
+        self._waiting.add(transport)
+        self._waiting.make_room(len(self.connections))
         self._await_request()
 
     @property
@@ -104,6 +110,7 @@ class TimedProtocol(PacedProtocol):
         """Let the answer's end be this connection's to handle."""
         super().on_headers_complete()
         if self._owed:
+            self._waiting.discard(self.transport)
             self.cycle.transport = self._answers  # type: ignore[assignment]
 
     def on_response_complete(self) -> None:
@@ -112,6 +119,8 @@ class TimedProtocol(PacedProtocol):
             self.server_state.total_requests += 1
             return
         super().on_response_complete()
+        if not self._owed and not self.transport.is_closing():
+            self._waiting.add(self.transport)
         if self._half_closed and not self._owed:
             self._close()
         elif self._listening_ended:
@@ -131,6 +140,7 @@ class TimedProtocol(PacedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the last request, which holds this connection."""
         super().connection_lost(exc)
+        self._waiting.discard(self.transport)
         self._end_unread()
         self._unset_keepalive_if_required()
         if self._linger_timer is not None:
