@@ -7,12 +7,29 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import urllib.parse
 from pathlib import Path
 from typing import Any
 
 TIMEOUT = 5.0  # seconds
+
+
+class _Connection(http.client.HTTPSConnection):
+    """One that is closed whatever happens. Of a socket that is connected before it speaks TLS,
+    `ssl` would leave one open where the peer goes away in between.
+    """
+
+    def __init__(self, address: str, tls: ssl.SSLContext) -> None:
+        super().__init__(address, timeout=TIMEOUT)
+        self._tls = tls
+
+    def connect(self) -> None:
+        """Connect, which begins TLS."""
+        self.sock = self._tls.wrap_socket(socket.socket(), server_hostname=self.host)
+        self.sock.settimeout(TIMEOUT)
+        self.sock.connect((self.host, self.port))
 
 
 class ApiServer:
@@ -25,9 +42,7 @@ class ApiServer:
 
     def get(self, path: str) -> bytes | None:
         """The body of a 200 answer; None for any other answer, and for none at all."""
-        connection = http.client.HTTPSConnection(
-            self.address, timeout=TIMEOUT, context=self.context
-        )
+        connection = _Connection(self.address, self.context)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
