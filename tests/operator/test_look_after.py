@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_operator import standing
+from model_operator import reconcile, standing
+from model_operator.clients.transport import Body
 from model_operator.decide import decide
+from model_operator.observed import Observed
+from model_operator.plan import Delete, Plan
 from model_operator.reconcile import look_after
-from tests.operator.builders import make_model_deployment
+from model_operator.runtime.turns import Turns
+from tests.operator.builders import crashed, make_model_deployment
 from tests.operator.world import World
 
 
@@ -37,13 +48,74 @@ def test_the_last_pass_of_a_first_revision_needs_none_after_it():
     assert not any(needless[:-1])
 
 
-def test_a_status_that_lies_is_looked_at_again(live: World):
+def settling(live: World) -> tuple[Observed, Plan]:
+    """A pass that writes nothing but the status that has settled the resource."""
     live.resource["status"]["message"] = "nonsense"
     observed = live.observed()
     plan = live.one_pass()
+    assert plan.status is not None
     assert look_after(observed, plan, live.resource, live.now) is not None
-    unsettled = {**live.resource, "status": {**live.resource["status"], "conditions": []}}
-    assert look_after(observed, plan, unsettled, live.now) is None
+    return observed, plan
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"deletes": (Delete("Service", "old", "uid"),)}, {"back_off": timedelta(seconds=5)}],
+    ids=["another write", "something to try again"],
+)
+def test_a_pass_that_does_more_than_settle_is_followed_by_another(
+    live: World, more: dict[str, Any]
+):
+    observed, plan = settling(live)
+    assert look_after(observed, replace(plan, **more), live.resource, live.now) is None
+
+
+def test_a_status_over_which_there_is_something_to_write_is_looked_at_again(live: World):
+    observed, plan = settling(live)
+    lying = {**live.resource, "status": {**live.resource["status"], "message": "another nonsense"}}
+    assert standing.is_settled(lying)
+    assert look_after(observed, plan, lying, live.now) is None
+
+
+def test_what_waits_for_people_is_looked_at_again_though_nothing_is_to_be_done(live: World):
+    live.container = lambda r: crashed(3, "no") if live.version_of(r) == "2" else None
+    live.edit(make_model_deployment().version(2))
+    live.settle()
+    live.resource["status"]["message"] = "nonsense"
+    observed = live.observed()
+    plan = live.one_pass()
+    following = decide(live.observed(), live.now)
+    assert plan.status is not None
+    assert not following.writes
+    assert not following.events
+    assert look_after(observed, plan, live.resource, live.now) is None
+
+
+@pytest.mark.parametrize("settled", [True, False])
+async def test_a_version_is_expected_only_where_no_pass_is_needed(
+    live: World, monkeypatch: pytest.MonkeyPatch, *, settled: bool
+):
+    if settled:
+        live.resource["status"]["message"] = "nonsense"
+    else:
+        live.edit(make_model_deployment().version(2))
+
+    async def observe(*_: object) -> Observed:
+        return live.observed()
+
+    async def apply(*_: object) -> Body:
+        live.one_pass()
+        return live.resource
+
+    expected: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(reconcile, "observe", observe)
+    monkeypatch.setattr(reconcile, "apply", apply)
+    turns = Turns[Any](0, lambda _: None)
+    reconciler = reconcile.Reconciler(
+        Mock(), Mock(), clock=lambda: live.now, turns=turns, expect=expected.append
+    )
+    await reconciler.reconcile("vision", "cats-dogs")
+    assert expected == ([live.resource["metadata"]] if settled else [])
 
 
 @settings(max_examples=60, deadline=None)

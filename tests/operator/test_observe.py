@@ -97,3 +97,20 @@ async def test_a_pass_asks_for_the_children_that_the_views_know_and_lists_only_p
     others = ["endpoints/cats-dogs", "services/cats-dogs", "pods", "modeldeployments/cats-dogs"]
     told = sorted(path for path in asked if not path.startswith("/apis"))
     assert told == sorted({*named, *others})
+
+
+async def test_a_child_that_a_list_has_told_of_is_not_asked_for_again():
+    asked: list[str] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        asked.append(request.path.split("/vision/")[-1])
+        items = [{"metadata": {"name": "cats-dogs"}}]
+        body = {"apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}
+        return web.Response(body=json.dumps(body))
+
+    async with cluster_of(answer) as cluster:
+        children = ChildReader(cluster)
+        found = await children.read("Service", ("vision", "cats-dogs"), also="cats-dogs")
+        assert [body["metadata"]["name"] for body in found] == ["cats-dogs"]
+        await children.read("Service", ("vision", "cats-dogs"), also="unlabelled")
+    assert asked == ["services", "services", "services/unlabelled"]
