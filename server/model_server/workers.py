@@ -4,17 +4,20 @@ The HTTP routes hand every decode and prediction to these, so that the event loo
 and probes are answered at once however busy the threads are. Copies of another revision's requests
 have a thread and a queue of their own: nobody waits for them, so they wait for everybody. It is
 one thread, since any client can call its requests copies, and would double what a pod needs.
+The standard library's executor does the same with a future more for each job, on both sides.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Generic, Protocol, TypeVar
 
 from model_server import scheduling
 from model_server.admission import Admission
@@ -22,6 +25,7 @@ from model_server.cpu_limit import available_cpus
 from model_server.errors import Overloaded
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Workers:
@@ -49,77 +53,197 @@ class Workers:
     ) -> asyncio.Future[T]:
         """Return the future of what `job` returns, computed in one of the threads.
 
-        Cancelling it takes the job out of the queue; one that runs, runs on. `when_over` is called,
-        in any thread, once nothing here holds the job: it has run, was taken out, or was refused.
-        A `copied` job runs where nothing else on the machine wants the processor.
+        Cancelling it, or giving it another outcome, takes the job out of the queue; one that runs,
+        runs on. `when_over` is called, in any thread, once nothing here holds the job: it has run,
+        was taken out, or was refused. A `copied` job runs where nothing else on the machine wants
+        the processor.
 
         Raises:
             Overloaded: as many jobs wait as may.
 
         """
         lane = self._copies if copied else self._clients
-        return asyncio.wrap_future(lane.submit(job, when_over))
+        return lane.submit(job, when_over)
 
     def run_in_each(self, job: Callable[[], T]) -> list[T]:
         """Run `job` once in every thread, so that what a thread makes at first use is made."""
         together = threading.Barrier(self.threads)
-
-        def once() -> T:
-            together.wait()
-            return job()
-
-        futures = [self._clients.executor.submit(once) for _ in range(self.threads)]
-        return [future.result() for future in futures]
+        shares = [_Share(job, together) for _ in range(self.threads)]
+        for share in shares:
+            self._clients.put(share)
+        return [share.result.result() for share in shares]
 
     def close(self) -> None:
         """Drop what waits; what runs is not waited for."""
         for lane in (self._clients, self._copies):
-            lane.executor.shutdown(wait=False, cancel_futures=True)
+            lane.close()
+
+
+class _Work(Protocol):
+    """What a thread is given to do."""
+
+    def run(self) -> None:
+        """Do it; raises nothing."""
+
+    def drop(self) -> None:
+        """It will not be run."""
 
 
 class _Lane:
-    """Threads, which are started when they are first needed, and who waits for them."""
+    """Threads, which are started when they are first needed, and what waits for them."""
 
     def __init__(
-        self, threads: int, queue_size: int, name: str, begin: Callable[[], object] | None = None
+        self,
+        threads: int,
+        queue_size: int,
+        name: str,
+        begin: Callable[[], object] = lambda: None,
     ) -> None:
-        self.executor = ThreadPoolExecutor(threads, name, begin)
-        self._admission = Admission(threads, queue_size)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        self.admission = Admission(threads, queue_size)
+        self._threads = [
+            threading.Thread(target=self._work, args=(begin,), name=f"{name}_{number}", daemon=True)
+            for number in range(threads)
+        ]
+        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        self._is_open = self._is_closed = False
 
     @property
     def pending(self) -> int:
         """The jobs that run or wait."""
-        return self._admission.pending
+        return self.admission.pending
 
-    def submit(self, job: Callable[[], T], when_over: Callable[[], None]) -> Future[T]:
+    def submit(self, job: Callable[[], T], when_over: Callable[[], None]) -> asyncio.Future[T]:
         """See `Workers.run`."""
-        with self._lock:
-            if not self._admission.enter(time.monotonic()):
-                when_over()
-                raise Overloaded(
-                    "More requests wait than are queued: send it again after Retry-After seconds."
-                )
-        held = [job]  # the executor keeps what was cancelled until its turn comes
-
-        def start() -> T:
-            return held[0]()
-
-        def over(ended: Future[T]) -> None:
-            held.clear()
-            is_late = ended.cancelled() or isinstance(ended.exception(), Overloaded)
-            self._leave(answered=not is_late)
+        with self.lock:
+            is_admitted = self.admission.enter(time.monotonic())
+        if not is_admitted:
             when_over()
-
+            raise Overloaded(
+                "More requests wait than are queued: send it again after Retry-After seconds."
+            )
+        admitted = _Job(job, self, when_over)
         try:
-            future = self.executor.submit(start)
-        except BaseException:
-            self._leave(answered=False)
-            when_over()
+            self.put(admitted)
+        except RuntimeError:
+            admitted.drop()
             raise
-        future.add_done_callback(over)
-        return future
+        return admitted.future
+
+    def put(self, work: _Work) -> None:
+        """Have a thread run it in its turn.
+
+        Raises:
+            RuntimeError: the lane is closed, or the system has no thread for it.
+
+        """
+        if not self._is_open:
+            self._open()
+        self._queue.put(work)
+
+    def close(self) -> None:
+        """See `Workers.close`."""
+        self._is_open, self._is_closed = False, True
+        with contextlib.suppress(Empty):
+            while True:
+                work = self._queue.get_nowait()
+                if work is not None:
+                    work.drop()
+        for _ in self._threads:
+            self._queue.put(None)
+
+    def _open(self) -> None:
+        """Start the threads, or those that could not be started the last time."""
+        with self.lock:
+            if self._is_closed:
+                raise RuntimeError("no thread takes jobs any more")
+            for thread in self._threads:
+                if thread.ident is None:
+                    thread.start()
+            self._is_open = True
+
+    def _work(self, begin: Callable[[], object]) -> None:
+        begin()
+        while (work := self._queue.get()) is not None:
+            work.run()
+            del work  # else it would be held until the next comes
+
+
+class _Share(Generic[T]):
+    """One thread's share of what each is to do."""
+
+    def __init__(self, job: Callable[[], T], together: threading.Barrier) -> None:
+        self._job = job
+        self._together = together
+        self.result: Future[T] = Future()
+
+    def run(self) -> None:
+        """Do it once all are there: none then does two."""
+        self._together.wait()
+        try:
+            self.result.set_result(self._job())
+        except BaseException as error:  # noqa: BLE001 - is raised where it is waited for
+            self.result.set_exception(error)
+
+    def drop(self) -> None:
+        """Leave it: the process ends, and who waits with it."""
+
+
+class _Job(Generic[T]):
+    """One of a lane's jobs that were let in. What it holds, it lets go once it has run."""
+
+    def __init__(self, job: Callable[[], T], lane: _Lane, when_over: Callable[[], None]) -> None:
+        self._job: Callable[[], T] | None = job
+        self._lane = lane
+        self._when_over = when_over
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self._loop.create_future()
+        self.future.add_done_callback(self._settled)
+
+    def run(self) -> None:
+        """Do it, in a thread, unless it was dropped."""
+        job = self._take()
+        if job is None:
+            return
+        try:
+            result = job()
+        except BaseException as error:  # noqa: BLE001 - is raised where it is waited for
+            self._leave(answered=not isinstance(error, Overloaded))
+            self._tell(self._fail, error)
+            del self  # the error holds this frame, which would hold what will hold the error
+        else:
+            self._leave(answered=True)
+            self._tell(self._succeed, result)
+
+    def drop(self) -> None:
+        """Let it go, if no thread has begun it."""
+        if self._take() is not None:
+            self._leave(answered=False)
+
+    def _take(self) -> Callable[[], T] | None:
+        with self._lane.lock:
+            job, self._job = self._job, None
+        return job
 
     def _leave(self, *, answered: bool) -> None:
-        with self._lock:
-            self._admission.leave(time.monotonic(), answered=answered)
+        with self._lane.lock:
+            self._lane.admission.leave(time.monotonic(), answered=answered)
+        self._when_over()
+
+    def _tell(self, settle: Callable[[V], None], outcome: V) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            self._loop.call_soon_threadsafe(settle, outcome)
+
+    def _succeed(self, result: T) -> None:
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def _settled(self, future: asyncio.Future[T]) -> None:
+        """It has its outcome, of the job or of whoever waited: a job that waits need not run."""
+        self.drop()
+        if not future.cancelled():
+            future.exception()  # else it would be logged where nobody waits any more

@@ -140,6 +140,54 @@ async def test_a_caller_that_stops_waiting_gives_its_place_in_the_queue_back():
     workers.close()
 
 
+async def test_a_job_that_waits_is_not_run_once_its_future_has_another_outcome():
+    workers = Workers(queue_size=2, threads=1)
+    gate, ran = threading.Event(), []
+    running = workers.run(gate.wait)
+    failed = workers.run(lambda: ran.append("failed"))
+    failed.set_exception(ValueError("too late"))
+    await pending(workers, 1)
+    last = workers.run(lambda: ran.append("last"))
+    gate.set()
+    await asyncio.gather(running, last)
+    assert ran == ["last"]
+    with pytest.raises(ValueError, match="too late"):
+        await failed
+    workers.close()
+
+
+async def test_closed_threads_end_and_what_waited_for_them_is_let_go():
+    workers = Workers(queue_size=1, threads=1)
+    begun, gate, let_go = threading.Event(), threading.Event(), []
+    running = workers.run(lambda: begun.set() or gate.wait())
+    assert await asyncio.to_thread(begun.wait, 10)
+    threads = [one for one in threading.enumerate() if one.name.startswith("inference")]
+    workers.run(lambda: let_go.append("was run"), lambda: let_go.append("was dropped"))
+    workers.close()
+    assert (let_go, workers.pending) == (["was dropped"], 1)
+    gate.set()
+    assert await running
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert let_go == ["was dropped"]
+
+
+def test_a_job_that_outlives_its_event_loop_leaves_its_place():
+    workers = Workers(queue_size=0, threads=1)
+    gate, left = threading.Event(), threading.Event()
+
+    async def begin() -> None:
+        workers.run(gate.wait, left.set)
+
+    asyncio.run(begin())
+    assert workers.pending == 1
+    gate.set()
+    assert left.wait(10)
+    assert workers.pending == 0
+    workers.close()
+
+
 async def test_copies_that_wait_take_no_client_s_place_in_the_queue():
     workers = Workers(queue_size=0, threads=1)
     gate = threading.Event()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import socket
+import struct
 import threading
 import time
 import weakref
@@ -14,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from model_server.app import create_app
@@ -24,9 +26,11 @@ from model_server.loading import load_model
 from model_server.metrics import Metrics
 from model_server.mirror.sender import Mirror
 from model_server.prediction import Abandoned, IsWanted, Predictions
+from model_server.rest.protocol import CONNECTION, TimedProtocol
 from model_server.settings import Settings
 from model_server.workers import Workers
 from tests.server.artifacts import encode, make_picture
+from tests.server.loopback import answers, play, running
 from tests.server.processes import DEADLINE_SECONDS
 
 JPEG = encode(make_picture())
@@ -103,12 +107,12 @@ def mirror(settings: Settings, metrics: Metrics) -> Offers:
 @pytest.fixture
 def app(
     settings: Settings, lifecycle: Lifecycle, workers: Workers, metrics: Metrics, mirror: Offers
-) -> FastAPI:
+) -> ASGIApp:
     return create_app(settings, lifecycle, workers, metrics, mirror)
 
 
 @pytest.fixture
-async def client(app: FastAPI, gate: Gate) -> AsyncIterator[httpx.AsyncClient]:
+async def client(app: ASGIApp, gate: Gate) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         yield client
@@ -158,11 +162,21 @@ async def test_what_the_end_of_the_process_cancels_is_a_problem_with_a_status_of
     assert (line["event"], line["status"], line["problem"]) == ("request", 503, "cut-off")
 
 
+class Line(TimedProtocol):
+    """A connection that nothing is sent through, as the application sees it."""
+
+    def __init__(self) -> None:
+        self.when_lost = None
+
+    age, is_at_end = 0.0, False
+
+
 class Caller:
     """A client that can hang up, right at the application."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._line = Line()
         self.answered: list[Any] = []
         self.task = asyncio.create_task(app(self._scope(), self._messages.get, self._send))
 
@@ -171,6 +185,8 @@ class Caller:
 
     def hang_up(self) -> None:
         self._messages.put_nowait({"type": "http.disconnect"})
+        if self._line.when_lost is not None:
+            self._line.when_lost()
 
     @property
     def status(self) -> int:
@@ -183,8 +199,7 @@ class Caller:
     async def _send(self, message: Any) -> None:
         self.answered.append(message)
 
-    @staticmethod
-    def _scope() -> dict[str, Any]:
+    def _scope(self) -> dict[str, Any]:
         return {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -197,11 +212,12 @@ class Caller:
             "query_string": b"",
             "headers": [(b"content-type", b"image/jpeg")],
             "server": ("server", 80),
+            "state": {CONNECTION: self._line},
         }
 
 
 async def test_a_client_that_hangs_up_leaves_the_queue_is_counted_499_and_is_not_mirrored(
-    app: FastAPI, gate: Gate, workers: Workers, mirror: Offers
+    app: ASGIApp, gate: Gate, workers: Workers, mirror: Offers
 ):
     running, waiting = Caller(app), Caller(app)
     running.send_body(JPEG)
@@ -229,13 +245,46 @@ async def test_a_client_that_hangs_up_leaves_the_queue_is_counted_499_and_is_not
     assert [stays.answered[0]["status"], len(mirror.offered)] == [200, 1]
 
 
+def reset(client: socket.socket) -> None:
+    """Close it as a client does that is gone; without the reset it might only send no more."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def test_a_client_whose_connection_is_lost_leaves_its_prediction_and_room_to_others(
+    app: ASGIApp, lifecycle: Lifecycle, gate: Gate, workers: Workers
+):
+    head = b"POST /predict HTTP/1.1\r\nHost: server\r\nContent-Type: image/jpeg\r\n"
+    request = head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(JPEG) + JPEG
+
+    async def scene() -> bytes:
+        async with running(app, lifecycle=lifecycle) as server:
+            begun = server.connect()
+            begun.sendall(request)
+            await until(gate.entered.is_set, "the first is predicted")
+            waiting = server.connect()
+            waiting.sendall(request)
+            await until(lambda: workers.pending == 2, "the second waits")
+            reset(waiting)
+            await until(lambda: workers.pending == 1, "the second has left")
+            reset(begun)
+            await until(lambda: not gate.is_wanted(), "nobody wants the first")
+            gate.open.set()
+            third = server.connect()
+            third.sendall(request)
+            return await answers(third)
+
+    assert play(scene()).startswith(b"HTTP/1.1 200")
+    assert workers.pending == 0
+
+
 async def ended(*callers: Caller) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         await asyncio.wait([caller.task for caller in callers])
 
 
 async def test_bodies_have_room_for_what_has_arrived_of_them_until_their_prediction_is_over(
-    app: FastAPI, gate: Gate, workers: Workers
+    app: ASGIApp, gate: Gate, workers: Workers
 ):
     predicted, arriving, more = Caller(app), Caller(app), Caller(app)
     predicted.send_body(JPEG)
@@ -267,7 +316,7 @@ async def test_bodies_have_room_for_what_has_arrived_of_them_until_their_predict
 
 @pytest.mark.parametrize("spoiled", [JPEG + b"x", JPEG[:9]], ids=["too long", "cut off"])
 async def test_a_body_that_comes_to_nothing_gives_its_room_back(
-    app: FastAPI, gate: Gate, spoiled: bytes
+    app: ASGIApp, gate: Gate, spoiled: bytes
 ):
     gate.open.set()
     for _ in range(5):

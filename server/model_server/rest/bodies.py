@@ -1,7 +1,7 @@
 """Reading a request's body within limits of size and time, and what its headers say of it.
 
-`dataplane` makes the one Room of a process, and calls `read` and `client_gone` on the event loop;
-`pictures` and `v2` ask for the media type.
+`dataplane` makes the one Room of a process, and calls `read` on the event loop; `pictures` and `v2`
+ask for the media type.
 """
 
 from __future__ import annotations
@@ -58,12 +58,6 @@ class Room:
         """Hold so many bytes less; safe to call in any thread."""
         with self._lock:
             self.held_bytes -= count
-
-
-async def client_gone(receive: Receive) -> None:
-    """Wait until the client hangs up; only after the whole body was read."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def read(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ from model_server.mirror.sender import Mirror
 from model_server.model import Model
 from model_server.prediction import IsWanted, Predictions
 from model_server.rest import bodies
+from model_server.rest.protocol import CONNECTION, TimedProtocol
 from model_server.settings import Settings
 from model_server.workers import Workers
 
@@ -34,6 +35,15 @@ T = TypeVar("T")
 _MOST_LOGGED = 32
 """Of a request's pictures: a log line is no place for thousands of labels."""
 _VERSION = re.compile(r"^(/v2/models/[^/]+)/versions/[^/]+")
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A request's turn in a thread: each side says how far it has come, the other reads it."""
+
+    has_begun: bool = False
+    is_over: bool = False
+    """Nobody waits for it any more."""
 
 
 class Dataplane:
@@ -77,16 +87,16 @@ class Dataplane:
             max_bytes=settings.max_body_bytes,
             timeout_seconds=min(settings.body_timeout_seconds, settings.request_timeout_seconds),
         )
-        queued, begun, abandoned = time.perf_counter(), threading.Event(), threading.Event()
+        queued, turn = time.perf_counter(), _Turn()
 
         def timed() -> tuple[Predictions, T]:
             waited = time.perf_counter() - queued
             self._metrics.queue_wait.observe(waited)
             if waited > settings.max_queue_seconds:  # and the event loop has not come round to it
                 raise self._too_old()
-            begun.set()
+            turn.has_begun = True
             try:
-                return job(model, body, lambda: not abandoned.is_set())
+                return job(model, body, lambda: not turn.is_over)
             except DamagedPicture:
                 self._metrics.decode_failures.inc()
                 raise
@@ -96,10 +106,10 @@ class Dataplane:
         try:
             with self._metrics.awaiting_prediction(), self._quiet.broken():
                 predictions, answer = await self._wait(
-                    self._workers.run(timed, give_back, copied=copied), begun, request, deadline
+                    self._workers.run(timed, give_back, copied=copied), turn, request, deadline
                 )
         finally:
-            abandoned.set()  # a job that still runs stops at its next picture
+            turn.is_over = True  # a job that still runs stops at its next picture
         labels = [item.label for item in predictions.items]
         self._record(request, predictions, labels)
         if copied:
@@ -113,38 +123,45 @@ class Dataplane:
     async def _wait(
         self,
         prediction: asyncio.Future[tuple[Predictions, T]],
-        begun: threading.Event,
+        turn: _Turn,
         request: Request,
         deadline: float,
     ) -> tuple[Predictions, T]:
         """Return the prediction, unless the client goes away or its time in the queue, or the
         deadline, is over first.
         """
-        gone = asyncio.create_task(bodies.client_gone(request.receive))
-        now = asyncio.get_running_loop().time
-        oldest = now() + self._settings.max_queue_seconds
+        loop = asyncio.get_running_loop()
+        oldest = loop.time() + self._settings.max_queue_seconds
+        timers = [loop.call_at(deadline, self._end_late, prediction)]
+        if oldest < deadline:
+            timers.append(loop.call_at(oldest, self._judge_age, prediction, turn))
+        connection: TimedProtocol | None = request.scope["state"].get(CONNECTION)
+        if connection is not None:
+            connection.when_lost = partial(_give_up, prediction, ClientDisconnect())
         try:
-            for until in (min(oldest, deadline), deadline):
-                await asyncio.wait(
-                    (prediction, gone),
-                    timeout=max(0, until - now()),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if prediction.done():
-                    return prediction.result()
-                if gone.done():
-                    raise ClientDisconnect
-                if until == oldest and not begun.is_set():
-                    self._metrics.queue_wait.observe(self._settings.max_queue_seconds)
-                    raise self._too_old()
+            return await prediction
         finally:
-            gone.cancel()
+            for timer in timers:
+                timer.cancel()
+            if connection is not None:
+                connection.when_lost = None
             prediction.cancel()
             # What is raised is of this frame, which must not hold what holds it, and the body.
-            del prediction
-        raise PredictionTimeout(
-            f"The request took longer than {self._settings.request_timeout_seconds:g} s, its body"
-            " and the queue included: send it again later."
+            del prediction, timers, timer
+
+    def _judge_age(self, prediction: asyncio.Future[T], turn: _Turn) -> None:
+        if not turn.has_begun and not prediction.done():
+            self._metrics.queue_wait.observe(self._settings.max_queue_seconds)
+            _give_up(prediction, self._too_old())
+
+    def _end_late(self, prediction: asyncio.Future[T]) -> None:
+        seconds = self._settings.request_timeout_seconds
+        _give_up(
+            prediction,
+            PredictionTimeout(
+                f"The request took longer than {seconds:g} s, its body and the queue included: send"
+                " it again later."
+            ),
         )
 
     def _too_old(self) -> Overloaded:
@@ -163,6 +180,11 @@ class Dataplane:
             prediction=labels[0] if single else labels[:_MOST_LOGGED],
             confidence=confidences[0] if single else confidences[:_MOST_LOGGED],
         )
+
+
+def _give_up(prediction: asyncio.Future[T], why: Exception) -> None:
+    if not prediction.done():
+        prediction.set_exception(why)
 
 
 def _copy(request: Request, body: bytes, labels: tuple[str, ...]) -> Copy:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -54,7 +53,8 @@ def predict_routes(context: Context) -> APIRouter:
 
 
 def _answers(model: Model, predictions: Predictions, request_id: str) -> list[Answer]:
-    identity = ModelIdentity(**asdict(model.identity))
+    name, version, revision = model.identity.name, model.identity.version, model.identity.revision
+    identity = ModelIdentity(name=name, version=version, revision=revision)
     milliseconds = round(predictions.inference_seconds * 1000, 3)
 
     def answer(item: Prediction) -> Answer:

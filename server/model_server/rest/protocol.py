@@ -43,6 +43,8 @@ class TimedProtocol(PacedProtocol):
         self._linger_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._lingered_bytes = 0
+        self.when_lost: Callable[[], None] | None = None
+        """Called where the connection is lost before the answer; it is that request's to set."""
         self._answers = _Answers(transport, self._close_after_answer)
         # `app` leaves it there, for all connections.
         state = getattr(self.config.app, "state", None)
@@ -140,6 +142,8 @@ class TimedProtocol(PacedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the last request, which holds this connection."""
         super().connection_lost(exc)
+        if self.when_lost is not None:
+            self.when_lost()
         self._waiting.discard(self.transport)
         self._end_unread()
         self._unset_keepalive_if_required()

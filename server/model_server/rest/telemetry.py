@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Collection, MutableMapping
 from typing import Any
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,6 +65,7 @@ class Telemetry:
         started = time.perf_counter()
         headers = Headers(scope=scope)
         request_id = _request_id(headers.get("x-request-id"))
+        id_header = (b"x-request-id", request_id.encode())
         trace = tracing.parse(headers.getlist("traceparent"), headers.getlist("tracestate"))
         fields: dict[str, Any] = trace.fields() if trace else {}
         after_answer: list[Callable[[], None]] = []
@@ -76,7 +77,7 @@ class Telemetry:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                message["headers"] = [*message.get("headers", ()), id_header]
             await send(message)
 
         self._metrics.in_progress.inc()
@@ -160,4 +161,4 @@ def _request_id(sent: str | None) -> str:
     """Keep the client's id where it is fit for a header and a log, else make one."""
     if sent is not None and _REQUEST_ID.fullmatch(sent):
         return sent
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
