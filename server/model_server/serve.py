@@ -62,13 +62,13 @@ def run(settings: Settings, writer: LogWriter | None = None) -> int:
         writer.on_drop = metrics.dropped_lines.inc
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(_serve(settings, listener, workers, loading, metrics))
-    workers.close()
+    have_ended = workers.close()
     if workers.pending:
         log.warning("predictions were cut off by the end of the process", count=workers.pending)
-    if workers.pending or not loading.outcome.done():
+    if not (have_ended and loading.outcome.done()):
         if writer is not None:
             writer.drain()
-        os._exit(status)  # their threads would keep the process for as long as they run
+        os._exit(status)  # see `Workers.close`; nobody waits for what they do
     return status
 
 

@@ -27,6 +27,9 @@ from model_server.errors import Overloaded
 T = TypeVar("T")
 V = TypeVar("V")
 
+_ENDING_SECONDS = 1.0
+"""Within which a thread ends that has nothing to do."""
+
 
 class Workers:
     """A fixed number of threads, and at most `queue_size` jobs that wait for one.
@@ -73,10 +76,13 @@ class Workers:
             self._clients.put(share)
         return [share.result.result() for share in shares]
 
-    def close(self) -> None:
-        """Drop what waits; what runs is not waited for."""
-        for lane in (self._clients, self._copies):
-            lane.close()
+    def close(self) -> bool:
+        """Drop what waits; what runs is not waited for. Returns whether every thread has ended.
+
+        One that has not must not outlive the interpreter: in the middle of a library's code it
+        would take the process down with it.
+        """
+        return all([lane.close() for lane in (self._clients, self._copies)])
 
 
 class _Work(Protocol):
@@ -141,7 +147,7 @@ class _Lane:
             self._open()
         self._queue.put(work)
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """See `Workers.close`."""
         self._is_open, self._is_closed = False, True
         with contextlib.suppress(Empty):
@@ -151,6 +157,10 @@ class _Lane:
                     work.drop()
         for _ in self._threads:
             self._queue.put(None)
+        started = [thread for thread in self._threads if thread.ident is not None]
+        for thread in started:
+            thread.join(0 if self.pending else _ENDING_SECONDS)
+        return not any(thread.is_alive() for thread in started)
 
     def _open(self) -> None:
         """Start the threads, or those that could not be started the last time."""

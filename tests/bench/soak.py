@@ -1,9 +1,10 @@
 """Whether the operator grows or slows down over many passes: `make soak-operator`, or
 `python -m tests.bench.soak [--passes N] [--resources N] [--edits N]`.
 
-Resources are touched where it means nothing, so each pass reads, decides and writes nothing. Memory
-and edits are measured after the first tenth of the passes and after the last. Exit status 1 when a
-pass wrote something.
+Resources are touched where it means nothing, so each pass reads, decides and writes nothing. Edits
+are measured after the first tenth of the passes and after the last, and memory after those edits:
+they are heavier than a pass. Memory is told on the way, too: what levels off is no leak. Exit status
+1 when a pass wrote something.
 """
 
 from __future__ import annotations
@@ -69,17 +70,19 @@ async def soak(plan: Plan, passes: int) -> Soak:
         async with phases.operator(plan, here, port, tracking_uri) as process:
             await phases.converge(here.estate, say)
             start = await phases.settled(port, 0)
-            early = await _touched(here.estate, port, start, passes // 10)
+            early = await _touched(here.estate, process, port, start, passes // 10)
             first = await _moment(plan, process, here.estate, port, early.passes - start.passes)
             again = await phases.settled(port, 0)
-            late = await _touched(here.estate, port, again, passes - passes // 10)
+            late = await _touched(here.estate, process, port, again, passes - passes // 10)
             done = early.passes - start.passes + late.passes - again.passes
             last = await _moment(plan, process, here.estate, port, done)
     writes = early.since(start).writes + late.since(again).writes
     return Soak(first, last, writes)
 
 
-async def _touched(there: Estate, port: int, start: Counters, passes: int) -> Counters:
+async def _touched(
+    there: Estate, process: Contender, port: int, start: Counters, passes: int
+) -> Counters:
     """Touches resources until so many passes were made since `start`."""
     enough = asyncio.Event()
     turns = zip(itertools.count(), itertools.cycle(there.keys), strict=False)
@@ -96,7 +99,7 @@ async def _touched(there: Estate, port: int, start: Counters, passes: int) -> Co
             made = (await counters.read(port)).passes - start.passes
             if made - told >= TELL_EVERY:
                 told = made
-                say(f"{made} of {passes} passes")
+                say(f"{made} of {passes} passes, {process.usage.resident_megabytes:.1f} MB")
             if made >= passes:
                 enough.set()
 
@@ -105,14 +108,13 @@ async def _touched(there: Estate, port: int, start: Counters, passes: int) -> Co
 
 
 async def _moment(plan: Plan, process: Contender, there: Estate, port: int, passes: int) -> Moment:
-    megabytes = process.usage.resident_megabytes
     edits = [
         await there.edit(key, replicas)
         for replicas in (2, 1)
         for key in there.keys[: max(1, plan.edits // 2)]
     ]
     await phases.settled(port, 0)
-    return Moment(passes, megabytes, percentile(edits, 99))
+    return Moment(passes, process.usage.resident_megabytes, percentile(edits, 99))
 
 
 def main() -> int:

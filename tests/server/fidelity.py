@@ -4,7 +4,8 @@ A SimpleCNN (3-32-64-128-256, input 128 x 128) is trained on photographs of cats
 about others of them, enlarged to the sizes that cameras and web pages have, and about drawn
 pictures. The reference is Pillow in full, antialiased bilinear, and PyTorch in float32. What the
 self-test at a server's start refuses is named and not measured: no server would use it. Exit
-status 1 when one that it lets through agrees less, or differs more, than it may.
+status 1 when one that it lets through agrees less, or differs more, than it may; and when the model
+has not learned enough to say anything, since one that guesses is not what anybody serves.
 
 The photographs are the file `cifar10-cats-dogs-train.tar.xz` in the folder that
 CV_FACTORY_SHARED_DATA names, or in shared/data beside the checkout. Without it the model is trained
@@ -37,13 +38,15 @@ from model_server.preprocessing import FloatArray
 from model_server.weights import load_network
 
 ARCHIVE = "cifar10-cats-dogs-train.tar.xz"
-TRAINED_ON = 1500
+TRAINED_ON = 3500
 """Photographs of each class."""
-EPOCHS = 3
+EPOCHS = 8
 ENGINES = ("torch", "onnxruntime", "openvino", "openvino-bf16")
 DECODINGS = ("full", "reduced")
 SIZES = ((500, 375), (375, 500), (1024, 768), (299, 299), (640, 427), (150, 113))
 QUALITIES = (75, 85, 95)
+LEAST_ACCURACY = 0.7
+"""Of the reference, over photographs that it was not trained on; guessing gives 0.5."""
 LEAST_AGREEMENT = 0.999
 LARGEST_DIFFERENCE = 0.01
 MOST_PIXELS = 32_000_000
@@ -106,6 +109,7 @@ def train(data: Path, out: Path) -> None:
     command = (
         *(sys.executable, "-m", "model_training", "train", "--data", data, "--out", out),
         *("--size", "128", "--channels", "3,32,64,128,256", "--epochs", EPOCHS),
+        *("--recipe", "drawings"),  # that for small photographs takes dozens of epochs
     )
     uri = f"sqlite:///{out.parent}/mlflow.db"
     subprocess.run(
@@ -163,26 +167,35 @@ def compare(name: str, expected: FloatArray, found: FloatArray) -> Fidelity:
     return Fidelity(name, len(expected), agreed, largest_difference(expected, found))
 
 
-def measure(artifact: Path, pictures: Sequence[bytes]) -> Iterator[Fidelity]:
-    """Every engine and decoding that the self-test lets through; says which it does not."""
+def chosen(artifact: Path, engine: str, decoding: str) -> Choice:
+    """As a server chooses it. Raises EngineUnavailable."""
     verified = verify(artifact, None)
     spec = verified.manifest.input
+    return choose(load_network(verified), spec, engine=engine, decoding=decoding, threads=1)
 
-    def chosen(engine: str, decoding: str) -> Choice:
-        network = load_network(verified)
-        return choose(network, spec, engine=engine, decoding=decoding, threads=1)
 
-    expected = answers(chosen("torch", "full"), pictures)
+def measure(artifact: Path, pictures: Sequence[bytes], expected: FloatArray) -> Iterator[Fidelity]:
+    """Every engine and decoding that the self-test lets through; says which it does not."""
     for engine, decoding in itertools.product(ENGINES, DECODINGS):
         name = f"{engine}, decoded {decoding}"
         try:
-            choice = chosen(engine, decoding)
+            choice = chosen(artifact, engine, decoding)
         except EngineUnavailable as reason:
             _say(f"{name}: not used: {reason}")
             continue
         fidelity = compare(name, expected, answers(choice, pictures))
         _say(fidelity.line())
         yield fidelity
+
+
+def accuracy(artifact: Path, expected: FloatArray, paths: Sequence[Path]) -> float:
+    """The share of photographs that the reference knows; they are its first answers. 1 of none."""
+    classes = verify(artifact, None).manifest.classes
+    right = [
+        classes[best] == path.parent.name
+        for best, path in zip(expected.argmax(1), paths, strict=False)
+    ]
+    return float(np.mean(right or [True]))
 
 
 def main() -> int:
@@ -194,15 +207,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fidelity-") as name:
         folder = Path(name)
         photographs = unpacked(folder)
-        data, pictures = folder / "data", []
+        data, artifact = folder / "data", folder / "artifact"
+        paths: list[Path] = []
         if photographs is None:
             draw(data)
         else:
-            pictures = list(enlarged(set_apart(photographs, data)[: arguments.photographs]))
-        train(data, folder / "artifact")
-        real = len(pictures)
-        pictures += drawn(arguments.drawn)
-        found = list(measure(folder / "artifact", pictures))
+            paths = set_apart(photographs, data)[: arguments.photographs]
+        train(data, artifact)
+        real = len(paths)
+        pictures = [*enlarged(paths), *drawn(arguments.drawn)]
+        expected = answers(chosen(artifact, "torch", "full"), pictures)
+        learned = accuracy(artifact, expected, paths)
+        _say(f"the reference is right about {learned:.1%} of {real} photographs")
+        found = list(measure(artifact, pictures, expected))
     kinds = f"{real} photographs and {arguments.drawn} drawn pictures"
     if not real:
         kinds = (
@@ -210,11 +227,12 @@ def main() -> int:
         )
     least = min(one.agreement for one in found)
     largest = max(one.difference for one in found)
-    holds = all(one.holds for one in found)
+    holds = all(one.holds for one in found) and learned >= LEAST_ACCURACY
     _say(
         f"fidelity of {len(found)} engines and decodings over {kinds}: target at least"
         f" {LEAST_AGREEMENT:.1%} agreement and at most {LARGEST_DIFFERENCE} difference, measured"
-        f" {least:.2%} and {largest:.4f}, {'met' if holds else 'not met'}"
+        f" {least:.2%} and {largest:.4f} of a model with {learned:.1%} accuracy,"
+        f" {'met' if holds else 'not met'}"
     )
     return 0 if holds else 1
 

@@ -163,13 +163,12 @@ async def test_closed_threads_end_and_what_waited_for_them_is_let_go():
     assert await asyncio.to_thread(begun.wait, 10)
     threads = [one for one in threading.enumerate() if one.name.startswith("inference")]
     workers.run(lambda: let_go.append("was run"), lambda: let_go.append("was dropped"))
-    workers.close()
+    assert not workers.close()
     assert (let_go, workers.pending) == (["was dropped"], 1)
     gate.set()
     assert await running
-    for thread in threads:
-        thread.join(10)
-        assert not thread.is_alive()
+    assert workers.close()
+    assert not any(thread.is_alive() for thread in threads)
     assert let_go == ["was dropped"]
 
 
