@@ -29,9 +29,9 @@ SEED = 20_260_701
 SPREAD = 0.5
 """Standard deviation of the difference of the two logits over pictures: no two answers alike.
 
-And no more than that needs. Random weights weigh what is finest in a picture, which reduced decoding
-changes, several times as much as trained ones do; with 1.0 the self-test refuses it, by 0.0115 of
-0.01, where `make test-fidelity` finds 0.0013.
+And no more than that needs. Random weights weigh what is finest in a picture, which reduced
+decoding changes, several times as much as trained ones do; with 1.0 the self-test refuses it, by
+0.0115 of 0.01, where `make test-fidelity` finds 0.0013.
 """
 
 
