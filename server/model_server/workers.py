@@ -82,7 +82,8 @@ class Workers:
         One that has not must not outlive the interpreter: in the middle of a library's code it
         would take the process down with it.
         """
-        return all([lane.close() for lane in (self._clients, self._copies)])
+        clients, copies = self._clients.close(), self._copies.close()
+        return clients and copies
 
 
 class _Work(Protocol):

@@ -3,8 +3,8 @@
 
 Resources are touched where it means nothing, so each pass reads, decides and writes nothing. Edits
 are measured after the first tenth of the passes and after the last, and memory after those edits:
-they are heavier than a pass. Memory is told on the way, too: what levels off is no leak. Exit status
-1 when a pass wrote something.
+they are heavier than a pass. Memory is told on the way, too: what levels off is no leak. Exit
+status 1 when a pass wrote something.
 """
 
 from __future__ import annotations
