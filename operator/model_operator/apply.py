@@ -7,7 +7,7 @@ from fresh reads.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 
 from model_operator.clients.cluster import Cluster
@@ -43,10 +43,15 @@ def _refusals_of(kind: str, name: str) -> Iterator[None]:
 
 
 async def apply(
-    cluster: Cluster, emitter: EventEmitter, observed: Observed, plan: Plan, now: datetime
-) -> Body | None:
-    """Writes what the plan says, in its order; returns the resource with its new status, if it has
-    one.
+    cluster: Cluster,
+    emitter: EventEmitter,
+    observed: Observed,
+    plan: Plan,
+    now: datetime,
+    put_status: Callable[[Body], Awaitable[object]] | None = None,
+) -> None:
+    """Writes what the plan says, in its order; the resource with its new status by `put_status`,
+    if that is given.
 
     Raises:
         ChildRefused: a child is not accepted; nothing after it was written.
@@ -81,10 +86,8 @@ async def apply(
         await cluster.annotate_pod(namespace, touch.pod, touch.uid, {touch.annotation: touch.value})
     for delete in plan.deletes:
         await cluster.delete(delete.kind, namespace, delete.name, delete.uid)
-    written = None
     if plan.status is not None:
         body = {**observed.resource.body, "status": dict(plan.status)}
-        written = await cluster.put_status(body)
+        await (put_status or cluster.put_status)(body)
     for event in plan.events:
         await emitter.emit(observed.resource, event, now)
-    return written

@@ -190,7 +190,7 @@ def tasks_of(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         turns=parts.turns,
         clock=lambda: datetime.now(UTC),
         recording=recording,
-        expect=lambda metadata: view_of(metadata).expect(metadata),
+        writing=lambda metadata: view_of(metadata).writing(metadata),
     )
     metrics.follow_resources(reconciler.stalled.__len__, reconciler.unavailable.__len__)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -12,7 +14,8 @@ import structlog
 from model_operator import standing, tracking
 from model_operator.apply import ChildRefused, apply
 from model_operator.clients.events import EventEmitter
-from model_operator.clients.view import Key
+from model_operator.clients.transport import Body
+from model_operator.clients.view import Expect, Key
 from model_operator.decide import decide, last_status
 from model_operator.observe import Sources, observe, read_resource
 from model_operator.observed import Observed
@@ -50,6 +53,11 @@ def look_after(
     return None if then.writes or then.events or then.back_off or then.waits_for_turn else then
 
 
+def unheard(_metadata: Mapping[str, Any]) -> AbstractContextManager[Expect]:
+    """Where no watch is spared the pass over what it tells."""
+    return contextlib.nullcontext(lambda _: None)
+
+
 @dataclass(frozen=True)
 class Reconciler:
     """The ports that a pass needs, wired by `main`."""
@@ -60,8 +68,10 @@ class Reconciler:
     clock: Callable[[], datetime]
     recording: Recording | None = None
     """None where rollouts are not tracked."""
-    expect: Callable[[Mapping[str, Any]], None] | None = None
-    """Hears the metadata of a resource that need not be looked at for what was written into it."""
+    writing: Callable[[Mapping[str, Any]], AbstractContextManager[Expect]] = unheard
+    """Entered with a resource's metadata while its status is written. What it gives hears of it
+    where the resource need not be looked at for that.
+    """
     stalled: set[Key] = field(default_factory=set)
     """Whose resources wait for somebody to act, as their last passes left them."""
     unavailable: set[Key] = field(default_factory=set)
@@ -107,10 +117,18 @@ class Reconciler:
         resource = observed.resource
         key = resource.key
         plan = decide_in_turn(self.turns, key, observed, now)
+        followed = plan
+
+        async def put_status(body: Body) -> None:
+            nonlocal followed
+            with self.writing(body["metadata"]) as expect:
+                written = await self.sources.cluster.put_status(body)
+                followed = self._followed(observed, plan, written, now, expect)
+
         for body in plan.applies:
             self.sources.children.wrote(key, body)
         try:
-            written = await apply(self.sources.cluster, self.emitter, observed, plan, now)
+            await apply(self.sources.cluster, self.emitter, observed, plan, now, put_status)
         except ChildRefused:
             # Nothing tells which of them were written. What was, and no watch has told of yet, is
             # found by its name.
@@ -120,14 +138,17 @@ class Reconciler:
         self._offer_records(observed, plan)
         if plan.writes:
             _log_pass(observed, plan)
-        if self.expect is None or written is None:
-            return plan
-        then = look_after(
-            replace(observed, rollouts_elsewhere=self.turns.limit), plan, written, now
-        )
+        return followed
+
+    def _followed(
+        self, observed: Observed, plan: Plan, written: Body, now: datetime, expect: Expect
+    ) -> Plan:
+        """The plan, with the moment of the next look where none is needed over its own status."""
+        world = replace(observed, rollouts_elsewhere=self.turns.limit)
+        then = look_after(world, plan, written, now)
         if then is None:
             return plan
-        self.expect(written["metadata"])
+        expect(written["metadata"])
         return replace(plan, requeue_after=then.requeue_after)
 
     def _offer_records(self, observed: Observed, plan: Plan) -> None:

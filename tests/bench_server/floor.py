@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from model_server import logs
 from model_server.cpu_limit import available_cpus
 from model_server.model import Model
 from tests.bench_server.material import Material
@@ -62,6 +63,7 @@ def measure(model: Model, pictures: list[bytes], threads: int, seconds: float) -
 
 def main() -> None:
     """Measure, and print what came out."""
+    logs.configure("WARNING")  # elsewhere than what is printed
     material, seconds, names = Material(Path(sys.argv[1])), float(sys.argv[2]), sys.argv[3:]
     cpus = max(1, math.floor(available_cpus()))
     os.environ["BENCH_ARTIFACT"] = str(material.artifact)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from model_operator import reconcile, standing
 from model_operator.clients.transport import Body
+from model_operator.clients.view import Expect
 from model_operator.decide import decide
 from model_operator.observed import Observed
 from model_operator.plan import Delete, Plan
@@ -103,16 +105,28 @@ async def test_a_version_is_expected_only_where_no_pass_is_needed(
     async def observe(*_: object) -> Observed:
         return live.observed()
 
-    async def apply(*_: object) -> Body:
+    async def put_status(body: Body) -> Body:
+        return body
+
+    async def apply(*given: Any) -> None:
         live.one_pass()
-        return live.resource
+        assert given[-1] is not None
+        await given[-1](live.resource)
 
     expected: list[Mapping[str, Any]] = []
+
+    @contextlib.contextmanager
+    def writing(metadata: Mapping[str, Any]) -> Iterator[Expect]:
+        assert metadata == live.resource["metadata"]
+        yield expected.append
+
+    sources = Mock()
+    sources.cluster.put_status = put_status
     monkeypatch.setattr(reconcile, "observe", observe)
     monkeypatch.setattr(reconcile, "apply", apply)
     turns = Turns[Any](0, lambda _: None)
     reconciler = reconcile.Reconciler(
-        Mock(), Mock(), clock=lambda: live.now, turns=turns, expect=expected.append
+        sources, Mock(), clock=lambda: live.now, turns=turns, writing=writing
     )
     await reconciler.reconcile("vision", "cats-dogs")
     assert expected == ([live.resource["metadata"]] if settled else [])

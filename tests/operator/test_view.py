@@ -60,27 +60,90 @@ def test_each_change_is_told_of_once_whoever_sees_it_first(view: View, heard: li
     assert heard == [CATS, CATS]
 
 
-def test_what_we_wrote_ourselves_is_no_news_and_everything_else_is(view: View, heard: list[Key]):
+def write(view: View, version: str, *meanwhile: str, expected: bool = True) -> None:
+    """We write a pod; the watch tells of these versions before we are answered, "" is its end."""
+    with view.writing(pod("a", "1")) as expect:
+        for told in meanwhile:
+            view.tell("MODIFIED" if told else "DELETED", pod("a", told or "9"))
+        if expected:
+            expect(pod("a", version))
+
+
+@pytest.fixture
+def quiet(view: View, heard: list[Key]) -> View:
+    """Knows a pod of cats."""
     view.tell("ADDED", pod("a", "1"))
     heard.clear()
-    view.expect(pod("a", "5"))
-    view.tell("MODIFIED", pod("a", "5"))
-    assert swept(view, pod("a", "5")) == 0
+    return view
+
+
+@pytest.mark.parametrize("meanwhile", [(), ("5",)], ids=["told later", "told before the answer"])
+def test_what_we_wrote_ourselves_is_no_news(
+    quiet: View, heard: list[Key], meanwhile: tuple[str, ...]
+):
+    write(quiet, "5", *meanwhile)
+    quiet.tell("MODIFIED", pod("a", "5"))
+    assert swept(quiet, pod("a", "5")) == 0
     assert heard == []
-    view.expect(pod("a", "8"))
-    view.tell("MODIFIED", pod("a", "7"))
-    assert heard == [CATS], "somebody else's change before ours"
-    view.expect(pod("unknown", "1"))
-    view.tell("ADDED", pod("unknown", "1", "dogs"))
-    assert heard[-1] == DOGS
+    quiet.tell("MODIFIED", pod("a", "6"))
+    assert heard == [CATS]
 
 
-def test_a_sweep_that_listed_before_we_wrote_finds_nothing(view: View, heard: list[Key]):
-    view.tell("ADDED", pod("a", "1"))
+def test_what_we_wrote_ourselves_is_news_where_nobody_expects_it(quiet: View, heard: list[Key]):
+    write(quiet, "5", "5", expected=False)
+    assert heard == [CATS]
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [("4",), ("4", "5"), ("5", "6"), ("",), ("5", "")], ids="-".join
+)
+def test_what_others_do_to_it_while_we_write_is_news(
+    quiet: View, heard: list[Key], meanwhile: tuple[str, ...]
+):
+    write(quiet, "5", *meanwhile)
+    assert heard == [CATS]
+
+
+@pytest.mark.parametrize("last", ["6", ""])
+def test_what_is_known_after_a_write_is_what_was_told_last(
+    quiet: View, heard: list[Key], last: str
+):
+    write(quiet, "5", "5", last)
     heard.clear()
-    view.begin_sweep()
-    view.expect(pod("a", "5"))
-    assert view.end_sweep(listed(pod("a", "1"))) == 0
+    assert swept(quiet, *([pod("a", last)] if last else [])) == 0
+    assert heard == []
+
+
+def test_what_is_told_while_a_write_fails_is_news(quiet: View, heard: list[Key]):
+    def fail() -> None:
+        with quiet.writing(pod("a", "1")):
+            quiet.tell("MODIFIED", pod("a", "4"))
+            assert heard == []
+            raise OSError("away")
+
+    with pytest.raises(OSError, match="away"):
+        fail()
+    assert heard == [CATS]
+
+
+def test_what_others_do_before_we_write_is_news_however_late_it_is_told(
+    quiet: View, heard: list[Key]
+):
+    write(quiet, "8")
+    quiet.tell("MODIFIED", pod("a", "7"))
+    assert heard == [CATS]
+
+
+def test_what_was_not_known_and_is_written_is_news_when_it_is_told_of(view: View, heard: list[Key]):
+    write(view, "1")
+    view.tell("ADDED", pod("a", "1"))
+    assert heard == [CATS]
+
+
+def test_a_sweep_that_listed_before_we_wrote_finds_nothing(quiet: View, heard: list[Key]):
+    quiet.begin_sweep()
+    write(quiet, "5")
+    assert quiet.end_sweep(listed(pod("a", "1"))) == 0
     assert heard == []
 
 

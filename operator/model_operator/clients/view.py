@@ -8,8 +8,9 @@ what children are called (`names_of`) `clients.children` reads them.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,9 @@ from model_operator import api, naming
 
 Key = tuple[str, str]
 """Namespace and name of a ModelDeployment."""
+
+Expect = Callable[[Mapping[str, Any]], None]
+"""Takes the metadata of what we wrote: its version is no news."""
 
 TRUSTED_SECONDS = 90.0
 """For so long a watch may be silent and is believed all the same: bookmarks come every minute."""
@@ -77,6 +81,8 @@ class View:
         """The uids of each ModelDeployment's objects."""
         self._written: dict[Key, set[str]] = {}
         """Names of what we wrote and the watch has not told of yet."""
+        self._told_meanwhile: dict[str, list[str]] = {}
+        """Of what we are writing just now: the versions that were told, "" where it was deleted."""
         self._touched: set[str] | None = None
         """What was told while a sweep was under way: the sweep knows less of it."""
         self._found: dict[str, float] = {}
@@ -118,13 +124,30 @@ class View:
         """The API server did not take it; there is nothing that the watch would tell."""
         self._no_longer_awaited(key, name)
 
-    def expect(self, metadata: Mapping[str, Any]) -> None:
-        """We wrote an object, and its next version is no news to us."""
-        uid = metadata["uid"]
-        if (before := self._objects.get(uid)) is not None:
-            self._objects[uid] = replace(before, version=metadata["resourceVersion"])
-            if self._touched is not None:
-                self._touched.add(uid)
+    @contextlib.contextmanager
+    def writing(self, metadata: Mapping[str, Any]) -> Iterator[Expect]:
+        """While we write an object. The watch may tell of that before we are answered.
+
+        What it tells meanwhile is news when this ends, but for a version that is expected by then.
+        """
+        uid, expected = metadata["uid"], list[str]()
+        told = self._told_meanwhile[uid] = list[str]()
+
+        def expect(written: Mapping[str, Any]) -> None:
+            version = written["resourceVersion"]
+            expected.append(version)
+            if version not in told and (before := self._objects.get(uid)) is not None:
+                self._objects[uid] = replace(before, version=version)
+                if self._touched is not None:
+                    self._touched.add(uid)
+
+        try:
+            yield expect
+        finally:
+            del self._told_meanwhile[uid]
+            owner = owner_key(self.kind, metadata)
+            if owner is not None and not set(told) <= set(expected):
+                self._notify(owner)
 
     def alive(self) -> None:
         """The watch gave a sign of life: it was opened, or sent a bookmark."""
@@ -189,7 +212,9 @@ class View:
             self._objects[uid] = now
             self._of[now.key] = (*self._of.get(now.key, ()), uid)
             self._no_longer_awaited(now.key, now.name)
-        if before != now:
+        if before != now and (meanwhile := self._told_meanwhile.get(uid)) is not None:
+            meanwhile.append(now.version if now else "")
+        elif before != now:
             for key in {one.key for one in (before, now) if one is not None}:
                 (tell or self._notify)(key)
 
