@@ -119,3 +119,11 @@ def live() -> World:
     world = World(make_model_deployment())
     world.settle()
     return world
+
+
+@pytest.fixture
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy is on the way anywhere but those that the test names."""
+    for scheme in ("http", "https", "no", "all"):
+        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
+        monkeypatch.delenv(f"{scheme.upper()}_PROXY", raising=False)

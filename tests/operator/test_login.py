@@ -13,13 +13,7 @@ from model_operator.clients.cluster import Cluster, logged_in
 from tests.operator.loopback import serving
 
 NOBODY = "http://127.0.0.1:1"
-
-
-@pytest.fixture(autouse=True)
-def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for scheme in ("http", "https", "no", "all"):
-        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
-        monkeypatch.delenv(f"{scheme.upper()}_PROXY", raising=False)
+pytestmark = pytest.mark.usefixtures("without_proxies")
 
 
 def kubeconfig(folder: Path, server: str, **cluster: str) -> str:

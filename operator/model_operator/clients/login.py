@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import os
-import urllib.request
-from urllib.parse import urlsplit
 
 from kubernetes.aio import client, config
 
+from model_operator.clients.proxies import proxy_of
 from model_operator.errors import SettingsError
 
 
@@ -33,20 +32,11 @@ async def log_in(
     except config.ConfigException as error:
         raise SettingsError(f"KUBECONFIG: no way to log in to an API server: {error}") from error
     configuration.proxy = configuration.proxy or proxy_of(configuration.host)
-    # Left to itself, aiohttp would look for a proxy and for a netrc before every request, in a
-    # thread: nearly half of what a request costs.
+    # Looking for a proxy and for a netrc before every request is nearly half of what one costs.
     session = {"trust_env": False}
     headers = {"headers": {"User-Agent": user_agent}} if user_agent else {}
     configuration.client_session_kwargs = {**session, **headers}
     return configuration
-
-
-def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names for this server (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
-    server = urlsplit(url)
-    if not server.hostname or urllib.request.proxy_bypass(server.netloc):
-        return None
-    return urllib.request.getproxies().get(server.scheme)
 
 
 async def bearer_token(configuration: client.Configuration) -> str | None:

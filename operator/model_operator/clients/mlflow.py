@@ -15,7 +15,8 @@ from typing import Any
 import aiohttp
 
 from model_operator.clients.fence import Fence
-from model_operator.clients.transport import last_check, read_at_most
+from model_operator.clients.proxies import proxy_of
+from model_operator.clients.transport import last_check, read_at_most, words_of
 from model_operator.errors import (
     MlflowLoginRefused,
     MlflowRefused,
@@ -55,6 +56,7 @@ class MlflowClient:
         self.address = address
         self._headers = dict(headers or {})
         self._fence = fence
+        self._proxy = proxy_of(address)
 
     async def get(self, endpoint: str, query: Mapping[str, str]) -> Body:
         """Asks."""
@@ -81,7 +83,9 @@ class MlflowClient:
                     ) as session,
                     # A redirect could lead to what nobody has allowed, and makes a question of a
                     # write.
-                    session.request(method, url, allow_redirects=False, **content) as response,
+                    session.request(
+                        method, url, allow_redirects=False, proxy=self._proxy, **content
+                    ) as response,
                 ):
                     status = response.status
                     answered = _json(await read_at_most(response, ANSWER_MAX_BYTES))
@@ -141,4 +145,4 @@ def _json(content: bytes) -> Body | None:
 
 
 def _words(error: Exception) -> str:
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error)
+    return "no answer in time" if isinstance(error, TimeoutError) else words_of(error)

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from model_operator.clients.proxies import proxy_of
 from model_operator.clients.transport import read_at_most, words_of
 from model_operator.measurement import QueryResult
 
@@ -24,6 +25,7 @@ class Prometheus:
 
     def __init__(self, url: str | None, timeout: float = TIMEOUT_SECONDS) -> None:
         self._url = f"{url.rstrip('/')}/api/v1/query" if url else None
+        self._proxy = proxy_of(self._url) if self._url else None
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
@@ -39,7 +41,10 @@ class Prometheus:
             async with (
                 asyncio.timeout(self._timeout),
                 self._session.post(
-                    self._url, data={"query": expression}, allow_redirects=False
+                    self._url,
+                    data={"query": expression},
+                    allow_redirects=False,
+                    proxy=self._proxy,
                 ) as response,
             ):
                 content = await read_at_most(response, MOST_BYTES)

@@ -262,4 +262,6 @@ async def _error(response: aiohttp.ClientResponse) -> ApiError:
 
 def words_of(error: Exception) -> str:
     """What an error says. Never its repr: aiohttp's shows the request's headers, the token too."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # whose words have the proxy's password
+        return f"the proxy on the way answers with status {error.status}"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
