@@ -28,7 +28,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 _ENDING_SECONDS = 1.0
-"""Within which a thread ends that has nothing to do."""
+"""Within which all threads end that have nothing to do."""
 
 
 class Workers:
@@ -77,12 +77,13 @@ class Workers:
         return [share.result.result() for share in shares]
 
     def close(self) -> bool:
-        """Drop what waits; what runs is not waited for. Returns whether every thread has ended.
+        """Drop what waits, and return whether every thread ends at once: what runs is not awaited.
 
-        One that has not must not outlive the interpreter: in the middle of a library's code it
+        One that does not must not outlive the interpreter: in the middle of a library's code it
         would take the process down with it.
         """
-        clients, copies = self._clients.close(), self._copies.close()
+        until = time.monotonic() + _ENDING_SECONDS
+        clients, copies = self._clients.close(until), self._copies.close(until)
         return clients and copies
 
 
@@ -129,13 +130,14 @@ class _Lane:
             raise Overloaded(
                 "More requests wait than are queued: send it again after Retry-After seconds."
             )
-        admitted = _Job(job, self, when_over)
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        admitted = _Job(job, future, self, when_over)
         try:
             self.put(admitted)
         except RuntimeError:
             admitted.drop()
             raise
-        return admitted.future
+        return future
 
     def put(self, work: _Work) -> None:
         """Have a thread run it in its turn.
@@ -148,9 +150,10 @@ class _Lane:
             self._open()
         self._queue.put(work)
 
-    def close(self) -> bool:
-        """See `Workers.close`."""
-        self._is_open, self._is_closed = False, True
+    def close(self, until: float) -> bool:
+        """See `Workers.close`; `until` is of the monotonic clock."""
+        with self.lock:
+            self._is_open, self._is_closed = False, True
         with contextlib.suppress(Empty):
             while True:
                 work = self._queue.get_nowait()
@@ -160,7 +163,7 @@ class _Lane:
             self._queue.put(None)
         started = [thread for thread in self._threads if thread.ident is not None]
         for thread in started:
-            thread.join(0 if self.pending else _ENDING_SECONDS)
+            thread.join(0 if self.pending else max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in started)
 
     def _open(self) -> None:
@@ -201,15 +204,25 @@ class _Share(Generic[T]):
 
 
 class _Job(Generic[T]):
-    """One of a lane's jobs that were let in. What it holds, it lets go once it has run."""
+    """One of a lane's jobs that were let in.
 
-    def __init__(self, job: Callable[[], T], lane: _Lane, when_over: Callable[[], None]) -> None:
+    It stays in the queue until its turn, also where it has its outcome before: then it holds
+    nothing of the request any more, be it by the outcome's traceback.
+    """
+
+    def __init__(
+        self,
+        job: Callable[[], T],
+        future: asyncio.Future[T],
+        lane: _Lane,
+        when_over: Callable[[], None],
+    ) -> None:
         self._job: Callable[[], T] | None = job
+        self._future: asyncio.Future[T] | None = future
         self._lane = lane
         self._when_over = when_over
-        self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[T] = self._loop.create_future()
-        self.future.add_done_callback(self._settled)
+        self._loop = future.get_loop()
+        future.add_done_callback(self._settled)
 
     def run(self) -> None:
         """Do it, in a thread, unless it was dropped."""
@@ -223,6 +236,7 @@ class _Job(Generic[T]):
             self._tell(self._fail, error)
             del self  # the error holds this frame, which would hold what will hold the error
         else:
+            del job
             self._leave(answered=True)
             self._tell(self._succeed, result)
 
@@ -246,15 +260,25 @@ class _Job(Generic[T]):
             self._loop.call_soon_threadsafe(settle, outcome)
 
     def _succeed(self, result: T) -> None:
-        if not self.future.done():
-            self.future.set_result(result)
+        if self._future is not None and not self._future.done():
+            self._future.set_result(result)
 
     def _fail(self, error: BaseException) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+        if self._future is not None and not self._future.done():
+            self._future.set_exception(_raisable(error))
 
     def _settled(self, future: asyncio.Future[T]) -> None:
-        """It has its outcome, of the job or of whoever waited: a job that waits need not run."""
+        """It has its outcome, by the job or by whoever waited for it: it need not run any more."""
         self.drop()
+        self._future = None
         if not future.cancelled():
             future.exception()  # else it would be logged where nobody waits any more
+
+
+def _raisable(error: BaseException) -> BaseException:
+    """The error as a future can have it: none takes the one that ends an iterator."""
+    if not isinstance(error, StopIteration):
+        return error
+    raisable = RuntimeError("a job raised StopIteration")
+    raisable.__cause__ = error
+    return raisable

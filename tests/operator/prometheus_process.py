@@ -28,7 +28,7 @@ def program(name: str = "prometheus") -> str:
     it must be there.
     """
     if shutil.which(name) is None and can_install_debian_packages():
-        debian.install({name: "prometheus"})
+        debian.install({"prometheus": name})
     if found := shutil.which(name):
         return found
     words = f"there is no {name} here: install it (Debian: apt-get install prometheus)"

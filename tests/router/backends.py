@@ -99,6 +99,17 @@ class Backend:
         return stays
 
 
+async def _stop_accepting(server: asyncio.Server) -> None:
+    """Let what was accepted just now become a connection: asyncio loses its socket otherwise.
+
+    That takes a turn of the loop each for its transport, its protocol and its task.
+    """
+    for listener in server.sockets:
+        asyncio.get_running_loop().remove_reader(listener.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def backends(*revisions: str) -> AsyncIterator[dict[str, Backend]]:
     """One backend for each revision, listening."""

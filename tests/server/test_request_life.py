@@ -166,9 +166,15 @@ class Line(TimedProtocol):
     """A connection that nothing is sent through, as the application sees it."""
 
     def __init__(self) -> None:
-        self.when_lost = None
+        self.tell: Callable[[], None] | None = None
 
     age, is_at_end = 0.0, False
+
+    def tell_when_lost(self, tell: Callable[[], None]) -> None:
+        self.tell = tell
+
+    def tell_nobody(self) -> None:
+        self.tell = None
 
 
 class Caller:
@@ -185,8 +191,8 @@ class Caller:
 
     def hang_up(self) -> None:
         self._messages.put_nowait({"type": "http.disconnect"})
-        if self._line.when_lost is not None:
-            self._line.when_lost()
+        if self._line.tell is not None:
+            self._line.tell()
 
     @property
     def status(self) -> int:
@@ -278,6 +284,104 @@ def test_a_client_whose_connection_is_lost_leaves_its_prediction_and_room_to_oth
     assert workers.pending == 0
 
 
+def predict_request(body: bytes) -> bytes:
+    head = b"POST /predict HTTP/1.1\r\nHost: server\r\nContent-Type: image/jpeg\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.mark.parametrize("first", [1000, 10**9], ids=["in two parts", "at once"])
+def test_a_client_that_is_lost_behind_a_large_body_is_noticed_too(
+    first: int,
+    settings: Settings,
+    lifecycle: Lifecycle,
+    gate: Gate,
+    workers: Workers,
+    metrics: Metrics,
+):
+    """While so much lies unread, uvicorn reads no more."""
+    body = JPEG.ljust(3_000_000, b"x")
+    larger = settings.model_copy(
+        update={"max_body_bytes": len(body), "max_bodies_bytes": 2 * len(body)}
+    )
+    app = create_app(larger, lifecycle, workers, metrics)
+
+    async def scene() -> None:
+        async with running(app, lifecycle=lifecycle) as server:
+            client = server.connect()
+            request = predict_request(body)
+            await asyncio.to_thread(client.sendall, request[:first])
+            if request[first:]:
+                connection = await server.accepted()
+                await until(lambda: connection.cycle is not None, "its head was read")
+                await asyncio.to_thread(client.sendall, request[first:])
+            await until(gate.entered.is_set, "it is predicted")
+            reset(client)
+            await until(lambda: not gate.is_wanted(), "nobody wants it")
+            gate.open.set()
+
+    play(scene())
+
+
+def test_where_two_requests_lose_their_connection_the_first_is_told_and_no_error_is_logged(
+    app: ASGIApp,
+    lifecycle: Lifecycle,
+    gate: Gate,
+    caplog: pytest.LogCaptureFixture,
+):
+    async def scene() -> None:
+        async with running(app, lifecycle=lifecycle) as server:
+            client = server.connect()
+            client.sendall(2 * predict_request(JPEG))
+            await until(gate.entered.is_set, "the first is predicted")
+            connection = await server.accepted()
+            await until(lambda: len(connection.pipeline) == 1, "the second waits behind it")
+            reset(client)
+            await until(lambda: not connection.tasks, "the first is over")
+            gate.open.set()
+
+    with capture_logs() as logs:
+        play(scene())
+    assert [line["status"] for line in logs] == [499]
+    assert (gate.count, caplog.messages) == (1, [])
+
+
+@pytest.mark.parametrize("lowered", ["request_timeout_seconds", "max_queue_seconds"])
+def test_an_outcome_that_is_there_in_time_counts_though_the_loop_comes_late(
+    lowered: str,
+    settings: Settings,
+    lifecycle: Lifecycle,
+    gate: Gate,
+    workers: Workers,
+    metrics: Metrics,
+):
+    """It is held up until the time is over, while the thread does all that it has to do."""
+    app = create_app(settings.model_copy(update={lowered: 0.5}), lifecycle, workers, metrics)
+    ends_late = lowered == "max_queue_seconds"  # the second is then too old for its turn
+
+    async def scene() -> list[int]:
+        callers = [Caller(app) for _ in range(1 + ends_late)]
+        for caller in callers:
+            caller.send_body(JPEG)
+        while workers.pending != len(callers):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        asked = time.monotonic()
+        if ends_late:
+            time.sleep(0.6)  # noqa: ASYNC251 - holds the loop up, which is what is tried
+        gate.open.set()
+        while workers.pending or time.monotonic() < asked + 0.6:
+            time.sleep(0.01)  # noqa: ASYNC251
+        await ended(*callers)
+        return [caller.status for caller in callers]
+
+    assert play(scene()) == ([200, 503] if ends_late else [200])
+    [line] = [
+        line
+        for line in metrics.text().decode().splitlines()
+        if line.startswith("prediction_queue_wait_seconds_count")
+    ]
+    assert float(line.split()[-1]) == 1 + ends_late
+
+
 async def ended(*callers: Caller) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         await asyncio.wait([caller.task for caller in callers])
@@ -354,6 +458,71 @@ def test_what_was_taken_out_of_the_queue_is_let_go_before_its_turn(workers: Work
         return let_go
 
     assert asyncio.run(play())
+
+
+def test_a_request_that_has_its_outcome_before_its_turn_holds_nothing_until_then(
+    workers: Workers, gate: Gate
+):
+    """Its traceback holds what the request holds, its body too."""
+
+    class Body:
+        """Stands for one."""
+
+    held: list[weakref.ref[Body]] = []
+
+    async def request(waiting: asyncio.Future[None]) -> None:
+        body = Body()
+        held.append(weakref.ref(body))
+        try:
+            await waiting
+        finally:
+            del waiting
+
+    async def play() -> bool:
+        running = workers.run(lambda: gate.hold(lambda: True))
+        waiting = workers.run(lambda: None)
+        task = asyncio.create_task(request(waiting))
+        await asyncio.sleep(0)
+        waiting.set_exception(TimeoutError())
+        del waiting
+        with pytest.raises(TimeoutError):
+            await task
+        del task
+        await asyncio.sleep(0)
+        let_go = held[0]() is None
+        gate.open.set()
+        await running
+        return let_go
+
+    assert asyncio.run(play())
+
+
+def test_a_job_that_ends_an_iterator_by_mistake_fails_as_any_other(workers: Workers):
+    async def play() -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await workers.run(lambda: next(iter(())))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(play())
+
+
+def test_the_end_waits_no_longer_for_many_busy_threads_than_for_one():
+    gate, begun = threading.Event(), threading.Semaphore(0)
+    workers = Workers(queue_size=1, threads=8)
+
+    def job() -> None:
+        begun.release()
+        gate.wait(DEADLINE_SECONDS)
+
+    busy = threading.Thread(target=workers.run_in_each, args=(job,), daemon=True)
+    busy.start()
+    assert all(begun.acquire(timeout=DEADLINE_SECONDS) for _ in range(8))
+    began = time.monotonic()
+    assert not workers.close()
+    took = time.monotonic() - began
+    gate.set()
+    busy.join(DEADLINE_SECONDS)
+    assert took < 4  # eight, one after the other, would take 8
 
 
 def test_a_prediction_that_nobody_wants_any_more_stops_at_its_next_picture(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -41,7 +41,8 @@ _VERSION = re.compile(r"^(/v2/models/[^/]+)/versions/[^/]+")
 class _Turn:
     """A request's turn in a thread: each side says how far it has come, the other reads it."""
 
-    has_begun: bool = False
+    has_come: bool = False
+    """A thread has taken it, and counts how long that has taken."""
     is_over: bool = False
     """Nobody waits for it any more."""
 
@@ -90,11 +91,11 @@ class Dataplane:
         queued, turn = time.perf_counter(), _Turn()
 
         def timed() -> tuple[Predictions, T]:
+            turn.has_come = True
             waited = time.perf_counter() - queued
             self._metrics.queue_wait.observe(waited)
             if waited > settings.max_queue_seconds:  # and the event loop has not come round to it
                 raise self._too_old()
-            turn.has_begun = True
             try:
                 return job(model, body, lambda: not turn.is_over)
             except DamagedPicture:
@@ -130,27 +131,25 @@ class Dataplane:
         """Return the prediction, unless the client goes away or its time in the queue, or the
         deadline, is over first.
         """
-        loop = asyncio.get_running_loop()
-        oldest = loop.time() + self._settings.max_queue_seconds
-        timers = [loop.call_at(deadline, self._end_late, prediction)]
+        oldest = asyncio.get_running_loop().time() + self._settings.max_queue_seconds
+        timers = [_call_at(deadline, partial(self._end_late, prediction))]
         if oldest < deadline:
-            timers.append(loop.call_at(oldest, self._judge_age, prediction, turn))
+            timers.append(_call_at(oldest, partial(self._judge_age, prediction, turn)))
         connection: TimedProtocol | None = request.scope["state"].get(CONNECTION)
         if connection is not None:
-            connection.when_lost = partial(_give_up, prediction, ClientDisconnect())
+            connection.tell_when_lost(partial(_give_up, prediction, ClientDisconnect()))
         try:
             return await prediction
         finally:
-            for timer in timers:
-                timer.cancel()
+            _cancel(timers)
             if connection is not None:
-                connection.when_lost = None
+                connection.tell_nobody()
             prediction.cancel()
             # What is raised is of this frame, which must not hold what holds it, and the body.
-            del prediction, timers, timer
+            del prediction, timers
 
     def _judge_age(self, prediction: asyncio.Future[T], turn: _Turn) -> None:
-        if not turn.has_begun and not prediction.done():
+        if not turn.has_come and not prediction.done():
             self._metrics.queue_wait.observe(self._settings.max_queue_seconds)
             _give_up(prediction, self._too_old())
 
@@ -180,6 +179,20 @@ class Dataplane:
             prediction=labels[0] if single else labels[:_MOST_LOGGED],
             confidence=confidences[0] if single else confidences[:_MOST_LOGGED],
         )
+
+
+def _call_at(when: float, judge: Callable[[], None]) -> asyncio.TimerHandle:
+    """Call it then, behind what is ready by then: an outcome that came in time counts.
+
+    uvloop runs its timers first.
+    """
+    loop = asyncio.get_running_loop()
+    return loop.call_at(when, loop.call_soon, judge)
+
+
+def _cancel(timers: Iterable[asyncio.TimerHandle]) -> None:
+    for timer in timers:
+        timer.cancel()
 
 
 def _give_up(prediction: asyncio.Future[T], why: Exception) -> None:

@@ -13,6 +13,9 @@ import os
 import socket
 from collections.abc import Callable
 
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 from model_server.rest.parsing import PacedProtocol
 from model_server.rest.waiting import Waiting
 
@@ -43,8 +46,8 @@ class TimedProtocol(PacedProtocol):
         self._linger_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._lingered_bytes = 0
-        self.when_lost: Callable[[], None] | None = None
-        """Called where the connection is lost before the answer; it is that request's to set."""
+        self._when_lost: Callable[[], None] | None = None
+        self._answering: RequestResponseCycle | None = None
         self._answers = _Answers(transport, self._close_after_answer)
         # `app` leaves it there, for all connections.
         state = getattr(self.config.app, "state", None)
@@ -64,6 +67,20 @@ class TimedProtocol(PacedProtocol):
         if self.pipeline:
             return False
         return self._parsed_all or self._half_closed or self._last_begun or self.cycle.more_body
+
+    def tell_when_lost(self, tell: Callable[[], None]) -> None:
+        """Call `tell` where the connection is lost, until `tell_nobody`.
+
+        It is for the request that is being answered. Where nothing is read, nothing is noticed:
+        so what the client sends ahead is read, as far as it may be.
+        """
+        self._when_lost = tell
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    def tell_nobody(self) -> None:
+        """End what `tell_when_lost` has begun."""
+        self._when_lost = None
 
     def is_last(self, patience_seconds: float) -> bool:
         """Whether the answer being given is the last on a connection whose time is over.
@@ -140,10 +157,14 @@ class TimedProtocol(PacedProtocol):
             self._end_unread()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the last request, which holds this connection."""
-        super().connection_lost(exc)
-        if self.when_lost is not None:
-            self.when_lost()
+        """Tell the request that is being answered, and let go of the last, which holds this."""
+        super().connection_lost(exc)  # knows of the last one that was read, and may be behind it
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+        self._answering = None
+        if self._when_lost is not None:
+            self._when_lost()
         self._waiting.discard(self.transport)
         self._end_unread()
         self._unset_keepalive_if_required()
@@ -189,6 +210,10 @@ class TimedProtocol(PacedProtocol):
 
     def _is_idle(self) -> bool:
         return not (self._owed or self._head_begun or self._unparsed or self._has_unread())
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _has_more(self) -> bool:
         """Whether the client has already sent another request behind the one being answered."""
