@@ -45,9 +45,12 @@ def look_after(
     observed: Observed, plan: Plan, written: Mapping[str, Any], now: datetime
 ) -> Plan | None:
     """What a pass would decide over the status that this one has written, if that settles the
-    resource and nothing is left to do: such a pass need not be made. None where it must be.
+    resource and nothing is left to do: such a pass need not be made. None where it must be, also
+    where what was observed depends on the status, as what a model's bytes are asked of does.
     """
     if plan.writes_children or plan.back_off or not standing.is_settled(written):
+        return None
+    if observed.unverified is not None:
         return None
     then = decide(replace(observed, resource=read_resource(written)), now)
     return None if then.writes or then.events or then.back_off or then.waits_for_turn else then

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_operator import reconcile, standing
+from model_operator import api, reconcile, standing
 from model_operator.clients.transport import Body
-from model_operator.clients.view import Expect
+from model_operator.clients.view import View
 from model_operator.decide import decide
 from model_operator.observed import Observed
 from model_operator.plan import Delete, Plan
@@ -93,43 +91,85 @@ def test_what_waits_for_people_is_looked_at_again_though_nothing_is_to_be_done(l
     assert look_after(observed, plan, live.resource, live.now) is None
 
 
-@pytest.mark.parametrize("settled", [True, False])
-async def test_a_version_is_expected_only_where_no_pass_is_needed(
-    live: World, monkeypatch: pytest.MonkeyPatch, *, settled: bool
+def test_a_model_whose_job_failed_after_it_had_settled_is_looked_at_again():
+    world = World(make_model_deployment().spec(model={"uri": "https://models.example/a.tar.gz"}))
+    world.settle()
+    world.resolver.ends = lambda _: (4, "gone")
+    world.ask("resolve")
+    passes = 0
+    while world.status.get("lastAction", {}).get("message") != "gone":
+        is_needless, would_do_nothing = one_pass(world)
+        assert would_do_nothing or not is_needless
+        world.play_pods()
+        passes += 1
+        assert passes < 20
+    assert standing.is_settled(world.resource)
+
+
+class Watched:
+    """A reconciler of one resource, and a watch that tells of its writes before the answer."""
+
+    def __init__(self, live: World, monkeypatch: pytest.MonkeyPatch, *told: str) -> None:
+        self.heard: list[tuple[str, str]] = []
+        self._told = told
+        self._view = View(api.KIND, None, self.heard.append)
+        live.resource["metadata"]["resourceVersion"] = "4"
+        self._view.tell("ADDED", live.resource["metadata"])
+        self.heard.clear()
+
+        async def observe(*_: object) -> Observed:
+            return live.observed()
+
+        monkeypatch.setattr(reconcile, "observe", observe)
+        self.reconciler = reconcile.Reconciler(
+            Mock(cluster=AsyncMock(put_status=self._put_status)),
+            AsyncMock(),
+            clock=lambda: live.now,
+            turns=Turns[Any](0, lambda _: None),
+            writing=self._view.writing,
+        )
+
+    async def _put_status(self, body: Body) -> Body:
+        for version in self._told:
+            self._view.tell("MODIFIED", {**body["metadata"], "resourceVersion": version})
+        return {**body, "metadata": {**body["metadata"], "resourceVersion": "5"}}
+
+
+async def test_no_pass_is_made_over_a_settling_status_though_the_watch_is_faster_than_the_answer(
+    live: World, monkeypatch: pytest.MonkeyPatch
 ):
-    if settled:
-        live.resource["status"]["message"] = "nonsense"
-    else:
-        live.edit(make_model_deployment().version(2))
+    live.resource["status"]["message"] = "nonsense"
+    watched = Watched(live, monkeypatch, "5")
+    await watched.reconciler.reconcile("vision", "cats-dogs")
+    assert watched.heard == []
 
-    async def observe(*_: object) -> Observed:
-        return live.observed()
 
-    async def put_status(body: Body) -> Body:
-        return body
+async def test_the_next_look_is_when_the_pass_that_is_not_made_would_have_asked_for_it(
+    live: World, monkeypatch: pytest.MonkeyPatch
+):
+    live.resource["status"]["message"] = "nonsense"
+    then = replace(decide(live.observed(), live.now), requeue_after=timedelta(seconds=77))
+    monkeypatch.setattr(reconcile, "look_after", lambda *_: then)
+    plan = await Watched(live, monkeypatch).reconciler.reconcile("vision", "cats-dogs")
+    assert plan.requeue_after == then.requeue_after
 
-    async def apply(*given: Any) -> None:
-        live.one_pass()
-        assert given[-1] is not None
-        await given[-1](live.resource)
 
-    expected: list[Mapping[str, Any]] = []
+async def test_a_pass_is_made_where_others_have_written_too(
+    live: World, monkeypatch: pytest.MonkeyPatch
+):
+    live.resource["status"]["message"] = "nonsense"
+    watched = Watched(live, monkeypatch, "5", "6")
+    await watched.reconciler.reconcile("vision", "cats-dogs")
+    assert watched.heard == [("vision", "cats-dogs")]
 
-    @contextlib.contextmanager
-    def writing(metadata: Mapping[str, Any]) -> Iterator[Expect]:
-        assert metadata == live.resource["metadata"]
-        yield expected.append
 
-    sources = Mock()
-    sources.cluster.put_status = put_status
-    monkeypatch.setattr(reconcile, "observe", observe)
-    monkeypatch.setattr(reconcile, "apply", apply)
-    turns = Turns[Any](0, lambda _: None)
-    reconciler = reconcile.Reconciler(
-        sources, Mock(), clock=lambda: live.now, turns=turns, writing=writing
-    )
-    await reconciler.reconcile("vision", "cats-dogs")
-    assert expected == ([live.resource["metadata"]] if settled else [])
+async def test_a_pass_is_made_over_a_status_that_settles_nothing(
+    live: World, monkeypatch: pytest.MonkeyPatch
+):
+    live.edit(make_model_deployment().version(2))
+    watched = Watched(live, monkeypatch, "5")
+    await watched.reconciler.reconcile("vision", "cats-dogs")
+    assert watched.heard == [("vision", "cats-dogs")]
 
 
 @settings(max_examples=60, deadline=None)

@@ -104,13 +104,24 @@ def test_what_others_do_to_it_while_we_write_is_news(
     assert heard == [CATS]
 
 
-@pytest.mark.parametrize("last", ["6", ""])
+@pytest.mark.parametrize(
+    "meanwhile", [("5", "6"), ("5", ""), ("6",)], ids=["ours first", "gone", "of ours nothing"]
+)
 def test_what_is_known_after_a_write_is_what_was_told_last(
-    quiet: View, heard: list[Key], last: str
+    quiet: View, heard: list[Key], meanwhile: tuple[str, ...]
 ):
-    write(quiet, "5", "5", last)
+    write(quiet, "5", *meanwhile)
+    last = meanwhile[-1]
     heard.clear()
     assert swept(quiet, *([pod("a", last)] if last else [])) == 0
+    assert heard == []
+
+
+def test_what_has_been_read_before_the_write_is_no_news_where_it_is_told_late(
+    quiet: View, heard: list[Key]
+):
+    write(quiet, "5", "1")
+    assert swept(quiet, pod("a", "5")) == 0
     assert heard == []
 
 

@@ -126,20 +126,22 @@ class View:
 
     @contextlib.contextmanager
     def writing(self, metadata: Mapping[str, Any]) -> Iterator[Expect]:
-        """While we write an object. The watch may tell of that before we are answered.
+        """While we write an object, one of us at a time. The watch may tell before we are answered.
 
-        What it tells meanwhile is news when this ends, but for a version that is expected by then.
+        What it tells meanwhile is news for the owner when this ends, but for the version that was
+        read and one that is expected by then.
         """
-        uid, expected = metadata["uid"], list[str]()
+        uid = metadata["uid"]
         told = self._told_meanwhile[uid] = list[str]()
+        expected = [metadata["resourceVersion"]]
 
         def expect(written: Mapping[str, Any]) -> None:
-            version = written["resourceVersion"]
-            expected.append(version)
-            if version not in told and (before := self._objects.get(uid)) is not None:
-                self._objects[uid] = replace(before, version=version)
+            # What was told meanwhile may be younger: the watch need not have told of ours.
+            if set(told) <= set(expected) and (before := self._objects.get(uid)) is not None:
+                self._objects[uid] = replace(before, version=written["resourceVersion"])
                 if self._touched is not None:
                     self._touched.add(uid)
+            expected.append(written["resourceVersion"])
 
         try:
             yield expect
