@@ -37,6 +37,8 @@ into an HTTP answer.
         ├── Overloaded                the queue is full, or the request was in it for too long
         ├── PredictionTimeout         the answer took longer than a request may
         └── CutOff                    the process ends, and waits for this request no longer
+
+    Abandoned                    nobody waits for the prediction any more, and nobody is told
 """
 
 from __future__ import annotations
@@ -231,3 +233,7 @@ class CutOff(Unavailable):
     """The process ends, and waits for this request no longer."""
 
     slug, title = "cut-off", "The server has ended"
+
+
+class Abandoned(Exception):
+    """Nobody waits for this prediction any more; nobody reads this either."""

@@ -16,7 +16,7 @@ import numpy as np
 from model_server import drift, picture_files
 from model_server.artifact import Manifest
 from model_server.engine import Engine
-from model_server.errors import InvalidRequest, RequestError, TooManyPixels
+from model_server.errors import Abandoned, InvalidRequest, RequestError, TooManyPixels
 from model_server.picture_files import PictureHeader
 from model_server.preprocessing import Decoder, FloatArray, FullDecoder
 
@@ -24,10 +24,6 @@ T = TypeVar("T")
 
 IsWanted: TypeAlias = Callable[[], bool]
 """Whether somebody still waits for a prediction; asked in its thread."""
-
-
-class Abandoned(Exception):
-    """Nobody waits for this prediction any more; nobody reads this either."""
 
 
 @dataclass(frozen=True, slots=True)

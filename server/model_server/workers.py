@@ -19,13 +19,17 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
+import structlog
+
 from model_server import scheduling
 from model_server.admission import Admission
 from model_server.cpu_limit import available_cpus
-from model_server.errors import Overloaded
+from model_server.errors import Abandoned, Overloaded, RequestError
 
 T = TypeVar("T")
 V = TypeVar("V")
+
+log = structlog.get_logger()
 
 _ENDING_SECONDS = 1.0
 """Within which all threads end that have nothing to do."""
@@ -266,6 +270,8 @@ class _Job(Generic[T]):
     def _fail(self, error: BaseException) -> None:
         if self._future is not None and not self._future.done():
             self._future.set_exception(_raisable(error))
+        elif not isinstance(error, RequestError | Abandoned):
+            log.error("a job failed that nobody waits for any more", exc_info=error)
 
     def _settled(self, future: asyncio.Future[T]) -> None:
         """It has its outcome, by the job or by whoever waited for it: it need not run any more."""

@@ -40,6 +40,7 @@ class Backend:
     async def die(self) -> None:
         """Refuses connections from now on, and resets those that are open."""
         if self._server is not None:
+            await _stop_accepting(self._server)
             self._server.close()
             for writer in list(self._open):
                 writer.transport.abort()

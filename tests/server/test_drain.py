@@ -186,7 +186,7 @@ def test_a_prediction_that_takes_too_long_is_answered_503_and_does_not_hold_up_t
     named = {"engine": "torch", "decoding": "full"}  # trying more takes most of a minute
     options = {"request_timeout_seconds": 0.2, "inference_threads": 1}
     server = start_server(slow, **named, **options).wait_ready()
-    files = [("file", ("a", JPEG, "image/jpeg"))] * 16  # seconds of work for one thread
+    files = [("file", ("a", JPEG, "image/jpeg"))] * 12  # seconds of work for one thread
     response = httpx.post(f"{server.url}/predict", files=files, timeout=30)
     assert response.status_code == 503
     assert "took longer than 0.2 s" in response.json()["detail"]

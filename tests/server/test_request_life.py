@@ -7,9 +7,7 @@ import gc
 import json
 import socket
 import struct
-import threading
 import time
-import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,16 +18,17 @@ from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from model_server.app import create_app
-from model_server.errors import RequestError
+from model_server.errors import Abandoned, RequestError
 from model_server.lifecycle import Lifecycle
 from model_server.loading import load_model
 from model_server.metrics import Metrics
 from model_server.mirror.sender import Mirror
-from model_server.prediction import Abandoned, IsWanted, Predictions
+from model_server.prediction import IsWanted, Predictions
 from model_server.rest.protocol import CONNECTION, TimedProtocol
 from model_server.settings import Settings
 from model_server.workers import Workers
 from tests.server.artifacts import encode, make_picture
+from tests.server.gate import Gate, until
 from tests.server.loopback import answers, play, running
 from tests.server.processes import DEADLINE_SECONDS
 
@@ -49,22 +48,6 @@ def settings(artifact) -> Settings:
         max_body_bytes=LARGEST,
         max_bodies_bytes=LARGEST * 2,
     )
-
-
-class Gate:
-    """Holds every prediction of the real model back until it is opened."""
-
-    def __init__(self) -> None:
-        self.open = threading.Event()
-        self.entered = threading.Event()
-        self.count = 0
-        self.is_wanted: IsWanted = lambda: False
-
-    def hold(self, is_wanted: IsWanted) -> None:
-        self.count += 1
-        self.is_wanted = is_wanted
-        self.entered.set()
-        self.open.wait(DEADLINE_SECONDS)
 
 
 @pytest.fixture
@@ -116,13 +99,6 @@ async def client(app: ASGIApp, gate: Gate) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         yield client
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        await asyncio.sleep(0.005)
 
 
 async def test_the_time_of_the_body_and_of_the_prediction_count_together(
@@ -184,7 +160,8 @@ class Caller:
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._line = Line()
         self.answered: list[Any] = []
-        self.task = asyncio.create_task(app(self._scope(), self._messages.get, self._send))
+        self.scope = self._scope()
+        self.task = asyncio.create_task(app(self.scope, self._messages.get, self._send))
 
     def send_body(self, body: bytes, *, more: bool = False) -> None:
         self._messages.put_nowait({"type": "http.request", "body": body, "more_body": more})
@@ -249,6 +226,7 @@ async def test_a_client_that_hangs_up_leaves_the_queue_is_counted_499_and_is_not
     async with asyncio.timeout(DEADLINE_SECONDS):
         await stays.task
     assert [stays.answered[0]["status"], len(mirror.offered)] == [200, 1]
+    assert stays.scope["state"]["after_answer"] == [], "a copy, with its body"
 
 
 def reset(client: socket.socket) -> None:
@@ -435,94 +413,6 @@ async def test_a_body_that_comes_to_nothing_gives_its_room_back(
         caller.send_body(JPEG)
     await ended(*callers)
     assert [caller.status for caller in callers] == [200, 200]
-
-
-def test_what_was_taken_out_of_the_queue_is_let_go_before_its_turn(workers: Workers, gate: Gate):
-    class Body:
-        """Stands for what a job holds."""
-
-        def __call__(self) -> None:
-            raise AssertionError("nobody wants it")
-
-    async def play() -> bool:
-        running = workers.run(lambda: gate.hold(lambda: True))
-        body = Body()
-        held = weakref.ref(body)
-        waiting = workers.run(body)
-        del body
-        waiting.cancel()
-        await asyncio.sleep(0)
-        let_go = held() is None
-        gate.open.set()
-        await running
-        return let_go
-
-    assert asyncio.run(play())
-
-
-def test_a_request_that_has_its_outcome_before_its_turn_holds_nothing_until_then(
-    workers: Workers, gate: Gate
-):
-    """Its traceback holds what the request holds, its body too."""
-
-    class Body:
-        """Stands for one."""
-
-    held: list[weakref.ref[Body]] = []
-
-    async def request(waiting: asyncio.Future[None]) -> None:
-        body = Body()
-        held.append(weakref.ref(body))
-        try:
-            await waiting
-        finally:
-            del waiting
-
-    async def play() -> bool:
-        running = workers.run(lambda: gate.hold(lambda: True))
-        waiting = workers.run(lambda: None)
-        task = asyncio.create_task(request(waiting))
-        await asyncio.sleep(0)
-        waiting.set_exception(TimeoutError())
-        del waiting
-        with pytest.raises(TimeoutError):
-            await task
-        del task
-        await asyncio.sleep(0)
-        let_go = held[0]() is None
-        gate.open.set()
-        await running
-        return let_go
-
-    assert asyncio.run(play())
-
-
-def test_a_job_that_ends_an_iterator_by_mistake_fails_as_any_other(workers: Workers):
-    async def play() -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            await workers.run(lambda: next(iter(())))
-
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        asyncio.run(play())
-
-
-def test_the_end_waits_no_longer_for_many_busy_threads_than_for_one():
-    gate, begun = threading.Event(), threading.Semaphore(0)
-    workers = Workers(queue_size=1, threads=8)
-
-    def job() -> None:
-        begun.release()
-        gate.wait(DEADLINE_SECONDS)
-
-    busy = threading.Thread(target=workers.run_in_each, args=(job,), daemon=True)
-    busy.start()
-    assert all(begun.acquire(timeout=DEADLINE_SECONDS) for _ in range(8))
-    began = time.monotonic()
-    assert not workers.close()
-    took = time.monotonic() - began
-    gate.set()
-    busy.join(DEADLINE_SECONDS)
-    assert took < 4  # eight, one after the other, would take 8
 
 
 def test_a_prediction_that_nobody_wants_any_more_stops_at_its_next_picture(

@@ -7,7 +7,6 @@ ask for the media type.
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -17,13 +16,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from model_server.errors import BodyTimeout, BodyTooLarge, Overloaded, UnsupportedEncoding
+from model_server.rest.parsing import announced_length
 
 Headers: TypeAlias = Mapping[str, str]
 
 _SHOWN_LENGTH = 60
-_MOST_DIGITS = 18
-
-
 SMALL_BYTES = 1024 * 1024
 """Bodies up to this have a part of the room for themselves."""
 _LARGE_SHARE = 0.75
@@ -76,8 +73,10 @@ async def read(
         ClientDisconnect: the client went away.
 
     """
-    if headers.get("expect", "").lower() == "100-continue" and _announced(headers) > max_bytes:
-        raise _too_large(max_bytes)
+    if headers.get("expect", "").lower() == "100-continue":
+        length = headers.get("content-length", "").encode("latin-1")
+        if announced_length(length) > max_bytes:
+            raise _too_large(max_bytes)
     arriving = _Arriving(room, max_bytes)
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -158,11 +157,3 @@ def media_type(headers: Headers) -> tuple[str, dict[bytes, bytes]]:
     """Return the Content-Type in lower case, "" where there is none, and its parameters."""
     kind, options = parse_options_header(headers.get("content-type"))
     return kind.decode("latin-1").lower(), options
-
-
-def _announced(headers: Headers) -> int:
-    length = headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit()):
-        return 0
-    digits = length.lstrip("0")
-    return int(digits or 0) if len(digits) <= _MOST_DIGITS else sys.maxsize

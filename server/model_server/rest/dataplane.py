@@ -191,6 +191,7 @@ def _call_at(when: float, judge: Callable[[], None]) -> asyncio.TimerHandle:
 
 
 def _cancel(timers: Iterable[asyncio.TimerHandle]) -> None:
+    """In a frame of its own: none of them is to stay in one that an error will hold."""
     for timer in timers:
         timer.cancel()
 

@@ -13,8 +13,9 @@ import array
 import asyncio
 import fcntl
 import re
+import sys
 import termios
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
@@ -115,7 +116,8 @@ class PacedProtocol(HttpToolsProtocol):
             return
         self._end_head()
         super().on_headers_complete()
-        self._body_left = _announced(self.headers)
+        length = next((value for name, value in self.headers if name == b"content-length"), b"")
+        self._body_left = announced_length(length)
         self._in_chunks = any(name == b"transfer-encoding" for name, _ in self.headers)
         self._framing_bytes = -_FREE_FRAMING_BYTES
         self._moved = True
@@ -289,10 +291,12 @@ def _too_fragmented() -> MalformedRequest:
     )
 
 
-def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """Return the length of a body that says it; 0 where it does not, or says nonsense."""
-    length = next((value for name, value in headers if name == b"content-length"), b"")
-    return int(length) if length.isdigit() and len(length) <= _MOST_DIGITS else 0
+def announced_length(value: bytes) -> int:
+    """The length that a Content-Length says; 0 where it says nothing, or nonsense."""
+    if not value.isdigit():
+        return 0
+    digits = value.lstrip(b"0")
+    return int(digits or b"0") if len(digits) <= _MOST_DIGITS else sys.maxsize
 
 
 class _NoMoreError(Exception):

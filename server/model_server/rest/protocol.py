@@ -12,12 +12,14 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable
-
-from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from typing import TYPE_CHECKING
 
 from model_server.rest.parsing import PacedProtocol
 from model_server.rest.waiting import Waiting
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 CONNECTION = "connection"
 """The key of a request's state under which its connection lies."""

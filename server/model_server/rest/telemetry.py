@@ -107,6 +107,7 @@ class Telemetry:
         if status == 200:
             for follow_up in after_answer:
                 follow_up()
+        after_answer.clear()  # the connection keeps the request's state until the next one
 
     def _count(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
         method, path = scope["method"], self._template(scope)
