@@ -68,9 +68,9 @@ class _Evidence:
 
 
 def choose(
-    network: nn.Module, spec: Input, *, engine: str = "auto", decoding: str = "auto", threads: int
+    network: nn.Module, spec: Input, *, engine: str = "auto", decoding: str = "auto"
 ) -> Choice:
-    """Return the engine and the decoder for `network`, which `threads` threads will call.
+    """Return the engine and the decoder for `network`, which any thread may call.
 
     `engine` and `decoding` are names as in `Settings`.
 
@@ -83,7 +83,7 @@ def choose(
         return Choice(reference, full)
     evidence = _gather(spec, reference, full)
     decoder = _choose_decoder(decoding, spec, reference, full, evidence)
-    makers = _makers(network, spec, reference, threads)
+    makers = _makers(network, spec, reference)
     if engine != "auto":
         return Choice(_named(engine, makers[engine], evidence, decoder), decoder)
     made = _fastest(_faithful(makers, evidence, decoder), evidence.noise[:1])
@@ -117,7 +117,7 @@ def _choose_decoder(
 
 
 def _makers(
-    network: nn.Module, spec: Input, reference: TorchEngine, threads: int
+    network: nn.Module, spec: Input, reference: TorchEngine
 ) -> dict[str, Callable[[], Engine]]:
     """Return how each engine is made. A package is imported when its engine is."""
 
@@ -129,7 +129,7 @@ def _makers(
     def openvino(*, bfloat16: bool = False) -> Engine:
         from model_server.openvino_engine import OpenVinoEngine  # noqa: PLC0415
 
-        return OpenVinoEngine(network, spec, reference, threads=threads, bfloat16=bfloat16)
+        return OpenVinoEngine(network, spec, reference, bfloat16=bfloat16)
 
     return {
         "torch": lambda: reference,

@@ -38,7 +38,6 @@ def load_model(settings: Settings, workers: Workers) -> Model:
         artifact.manifest.input,
         engine=settings.engine,
         decoding=settings.decoding,
-        threads=workers.threads,
     )
     limits = PixelLimits(settings.max_image_pixels, settings.max_request_pixels)
     predictor = Predictor(artifact.manifest, chosen.engine, limits, chosen.decoder)

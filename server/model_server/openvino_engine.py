@@ -28,15 +28,15 @@ _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 class OpenVinoEngine:
-    """One compiled network, and a request of OpenVINO's for each thread that calls.
+    """The network compiled once for each thread that calls, in which it then computes.
 
-    Pixels alone: what is already a tensor goes to the engine that is given.
+    A network that is compiled for several computes in threads of OpenVINO's own; to hand over to
+    them and back left a sixth of two processors idle. Pixels alone: what is already a tensor goes
+    to the engine that is given.
     """
 
-    def __init__(
-        self, network: nn.Module, spec: Input, tensors: Engine, *, threads: int, bfloat16: bool
-    ) -> None:
-        """Convert and compile, for as many threads as will call.
+    def __init__(self, network: nn.Module, spec: Input, tensors: Engine, *, bfloat16: bool) -> None:
+        """Convert it; it is compiled at a thread's first call.
 
         Raises:
             EngineUnavailable: bfloat16 is asked for, and this processor computes without it.
@@ -47,17 +47,15 @@ class OpenVinoEngine:
         precision = "bf16" if bfloat16 else "f32"
         self.name = f"openvino {openvino.__version__.split('-')[0]} {precision}"
         self.predict = tensors.predict
-        self._compiled = openvino.Core().compile_model(
-            _converted(PixelNetwork(network, spec).eval(), spec),
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": precision,
-                "NUM_STREAMS": threads,
-                "INFERENCE_NUM_THREADS": threads,
-                # Where a pod's threads run is for the kernel to say: pods share the processor.
-                "ENABLE_CPU_PINNING": False,
-            },
-        )
+        self._converted = _converted(PixelNetwork(network, spec).eval(), spec)
+        self._options = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": 1,
+            # Where a pod's threads run is for the kernel to say: pods share the processor.
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._compiling = threading.Lock()
         self._requests = threading.local()
 
     def classify(self, pixels: PixelArray) -> FloatArray:
@@ -68,11 +66,15 @@ class OpenVinoEngine:
         try:
             request = self._requests.own
         except AttributeError:
-            request = self._requests.own = self._compiled.create_infer_request()
+            request = self._requests.own = self._compiled().create_infer_request()
         request.get_input_tensor().data[0] = picture
         request.infer()
         probabilities: FloatArray = request.get_output_tensor().data.copy()
         return probabilities
+
+    def _compiled(self) -> openvino.CompiledModel:
+        with self._compiling:
+            return openvino.Core().compile_model(self._converted, "CPU", self._options)
 
 
 def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -171,7 +171,7 @@ def chosen(artifact: Path, engine: str, decoding: str) -> Choice:
     """As a server chooses it. Raises EngineUnavailable."""
     verified = verify(artifact, None)
     spec = verified.manifest.input
-    return choose(load_network(verified), spec, engine=engine, decoding=decoding, threads=1)
+    return choose(load_network(verified), spec, engine=engine, decoding=decoding)
 
 
 def measure(artifact: Path, pictures: Sequence[bytes], expected: FloatArray) -> Iterator[Fidelity]:

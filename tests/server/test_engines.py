@@ -79,7 +79,7 @@ def nervous() -> nn.Module:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_made_of_any_module_answers_as_eager_torch_does(name: str, steady: nn.Module):
-    chosen = choosing.choose(steady, SPEC, engine=name, decoding="full", threads=2)
+    chosen = choosing.choose(steady, SPEC, engine=name, decoding="full")
     pixels = made_pictures.pixels(SPEC, 3)
     rows = chosen.engine.classify(pixels)
     expected = TorchEngine(steady, SPEC).classify(pixels)
@@ -93,22 +93,22 @@ def test_an_engine_made_of_any_module_answers_as_eager_torch_does(name: str, ste
 
 
 def test_the_fastest_faithful_engine_is_chosen_and_large_jpegs_are_reduced(steady: nn.Module):
-    chosen = choosing.choose(steady, SPEC, threads=1)
+    chosen = choosing.choose(steady, SPEC)
     assert chosen.decoder.name == "reduced"
     assert chosen.engine.classify(made_pictures.pixels(SPEC, 1)).shape == (1, 3)
 
 
 def test_a_decoding_that_changes_this_models_answers_is_refused(nervous: nn.Module):
-    chosen = choosing.choose(nervous, SPEC, engine="torch", threads=1)
+    chosen = choosing.choose(nervous, SPEC, engine="torch")
     assert chosen.decoder.name == "full"
     with pytest.raises(EngineUnavailable, match=r"reduced scale: it changes .* set DECODING"):
-        choosing.choose(nervous, SPEC, engine="torch", decoding="reduced", threads=1)
+        choosing.choose(nervous, SPEC, engine="torch", decoding="reduced")
 
 
 @pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16 of its own")
 def test_bfloat16_is_refused_where_it_changes_this_models_answers(nervous: nn.Module):
     with pytest.raises(EngineUnavailable, match=r"cannot be used: it (changes|gives)"):
-        choosing.choose(nervous, SPEC, engine="openvino-bf16", decoding="full", threads=1)
+        choosing.choose(nervous, SPEC, engine="openvino-bf16", decoding="full")
 
 
 def test_an_engine_that_is_not_installed_is_named_with_what_to_install(
@@ -116,8 +116,8 @@ def test_an_engine_that_is_not_installed_is_named_with_what_to_install(
 ):
     monkeypatch.setattr(choosing, "find_spec", lambda _: None)
     with pytest.raises(EngineUnavailable, match=r"install cv-factory\[server-openvino\]"):
-        choosing.choose(steady, SPEC, engine="openvino", threads=1)
-    assert choosing.choose(steady, SPEC, threads=1).engine.name.startswith("torch")
+        choosing.choose(steady, SPEC, engine="openvino")
+    assert choosing.choose(steady, SPEC).engine.name.startswith("torch")
 
 
 def test_bfloat16_is_the_processors_own_only_where_the_kernel_lists_it(tmp_path: Path):
@@ -163,5 +163,5 @@ def test_the_exported_network_normalises_as_the_preprocessing_does():
 
 
 def test_full_decoding_is_the_reference(steady: nn.Module):
-    chosen = choosing.choose(steady, SPEC, engine="torch", decoding="full", threads=1)
+    chosen = choosing.choose(steady, SPEC, engine="torch", decoding="full")
     assert isinstance(chosen.decoder, FullDecoder)

@@ -432,8 +432,8 @@ def test_a_prediction_that_nobody_wants_any_more_stops_at_its_next_picture(
 
 
 def refusals() -> list[str]:
-    """Those that exist, what is kept on purpose among them."""
-    return [str(one) for one in gc.get_objects() if issubclass(type(one), RequestError)]
+    """Those that exist, what is kept on purpose among them, in order."""
+    return sorted(str(one) for one in gc.get_objects() if issubclass(type(one), RequestError))
 
 
 async def test_a_refused_request_leaves_nothing_for_the_collector_to_find(
