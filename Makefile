@@ -126,6 +126,10 @@ coverage: $(READY) ## Run the tests that need no cluster, and write coverage.xml
 	@$(BIN)/python -m pytest -q -m "not api and not fault and not e2e" -n auto --dist worksteal \
 	  --cov --cov-report=xml
 
+.PHONY: test-accuracy
+test-accuracy: $(READY) ## Train on drawn pictures and on photographs, and judge by the test images (15 minutes)
+	@$(BIN)/python -m tests.training.accuracy
+
 .PHONY: bench-training
 bench-training: $(READY) ## Measure training beside a loop that reads ready tensors (1 minute)
 	@$(BIN)/python -m tests.training.speed

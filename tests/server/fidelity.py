@@ -19,7 +19,6 @@ import itertools
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,8 +35,8 @@ from model_server.errors import EngineUnavailable
 from model_server.picture_files import judge
 from model_server.preprocessing import FloatArray
 from model_server.weights import load_network
+from tests.photographs import ARCHIVE, unpacked
 
-ARCHIVE = "cifar10-cats-dogs-train.tar.xz"
 TRAINED_ON = 3500
 """Photographs of each class."""
 EPOCHS = 8
@@ -79,17 +78,6 @@ class Fidelity:
             f"{self.name}: the same class for {self.agreed} of {self.pictures} pictures"
             f" ({self.agreement:.2%}), largest difference of a probability {self.difference:.4f}"
         )
-
-
-def unpacked(folder: Path) -> Path | None:
-    """The photographs as class folders; None where there are none."""
-    checkout = Path(__file__).resolve().parents[2]
-    where = os.environ.get("CV_FACTORY_SHARED_DATA") or checkout.parent / "shared" / "data"
-    if not Path(where, ARCHIVE).is_file():
-        return None
-    with tarfile.open(Path(where, ARCHIVE)) as packed:
-        packed.extractall(folder, filter="data")
-    return folder / "train"
 
 
 def set_apart(photographs: Path, folder: Path) -> list[Path]:

@@ -23,7 +23,7 @@ from model_training.config import TrainConfig  # noqa: E402
 from model_training.data import Images  # noqa: E402
 from model_training.loader import Batch, ahead, batches, inputs  # noqa: E402
 from model_training.recipes import RECIPES  # noqa: E402
-from model_training.train import training_pass  # noqa: E402
+from model_training.train import set_torch, training_pass  # noqa: E402
 
 TARGET = 0.85
 CLASSES = ("cat", "dog")
@@ -47,7 +47,7 @@ def rate(config: TrainConfig, source: Callable[[], Iterator[Batch]], count: int)
 def compare(recipe: str, threads: int, steps: int, turns: int) -> float:
     """The share of the ready tensors' rate that the training reaches, from its best turns."""
     config = TrainConfig.of(recipe=recipe, threads=threads)
-    torch.set_num_threads(threads)
+    set_torch(config)
     count = steps * config.batch_size
     data = images(config, count)
     ready = list(inputs(config, batches(config, data, len(CLASSES), 0)))

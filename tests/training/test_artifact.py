@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from model_training.artifact import digest, read_artifact, write_artifact
+from model_training.artifact import digest, read_artifact, refuse_foreign_folder, write_artifact
 from model_training.checkpoint import read_checkpoint, save_checkpoint
 from model_training.errors import ArtifactError
 from model_training.manifest import Architecture, Description, InputSpec
@@ -213,3 +214,42 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, state: dict[str, torch.
 
 def test_safetensors_hold_the_names_of_the_state(artifact: Path, state: dict[str, torch.Tensor]):
     assert set(safetensors.torch.load_file(artifact / "model.safetensors")) == set(state)
+
+
+def test_an_artifact_that_cannot_be_replaced_stays_as_it_was(
+    artifact: Path, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+):
+    before = digest(artifact)
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name == "artifact" and self != artifact:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="busy"):
+        write_artifact(artifact, state, DESCRIPTION)
+    assert digest(artifact) == before
+    assert [path.name for path in artifact.parent.iterdir()] == [artifact.name]
+
+
+def test_a_volume_of_its_own_is_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == tmp_path)
+    with pytest.raises(
+        ArtifactError, match=r"is a volume .* name a folder in it, such as .*/artifact"
+    ):
+        refuse_foreign_folder(tmp_path)
+    refuse_foreign_folder(tmp_path / "artifact")
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_link_in_an_artifact_is_refused_since_its_digest_would_not_hold_it(
+    artifact: Path, tmp_path: Path, name: str
+):
+    (artifact / name).rename(tmp_path / name)
+    (artifact / name).symlink_to(tmp_path / name)
+    with pytest.raises(ArtifactError, match=r"is a link: .* copy the file there"):
+        read_artifact(artifact)

@@ -52,3 +52,11 @@ def test_the_error_is_the_mean_distance_of_confidence_and_accuracy():
     unsure = torch.tensor([0.0, 0.1], dtype=torch.float64).softmax(0)[1].item()
     assert calibration_error(judged) == pytest.approx((0.2 + (1 - unsure)) / 2, abs=1e-6)
     assert [one.images for one in reliability(judged)] == [10, 10]
+
+
+def test_many_classes_and_few_images_make_a_model_no_less_sure_than_it_may_be():
+    labels = torch.arange(200) % 20
+    judged = Evaluation(torch.nn.functional.one_hot(labels, 20) * 8.0, labels)
+    after = scaled(judged, temperature(judged))
+    assert after.probabilities.max(dim=1).values.mean().item() == pytest.approx(201 / 202, abs=1e-4)
+    assert calibration_error(after) < 0.01

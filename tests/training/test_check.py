@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -73,3 +74,29 @@ def test_nothing_is_deleted_and_the_report_is_json_with_every_finding(
     ]
     assert written["data_version"] == folder.fingerprint
     assert sorted(own_pictures.rglob("*")) == before
+
+
+def test_a_link_that_leads_nowhere_and_a_name_that_nobody_can_print_are_found(own_pictures: Path):
+    (own_pictures / "cat" / "moved.jpg").symlink_to("gone.jpg")
+    strange = os.fsencode(own_pictures / "dog") + b"/M\xfcnchen.jpg"
+    shutil.copyfile(own_pictures / "dog" / "00002.jpg", strange)
+    assert found(own_pictures) == {
+        "cat/moved.jpg": (Kind.UNREADABLE, "No such file or directory"),
+        "dog/M\\xfcnchen.jpg": (Kind.UNREADABLE, "its name is not UTF-8: rename it"),
+    }
+
+
+def test_a_file_that_goes_away_between_hashing_and_decoding_is_found(own_pictures: Path):
+    folder = scan(own_pictures)
+    (own_pictures / folder.samples[0].path).unlink()
+    [finding] = load(folder, folder.samples, SPEC).findings
+    assert (finding.path, finding.kind) == (folder.samples[0].path, Kind.UNREADABLE)
+
+
+@pytest.mark.parametrize("name", ["exif.png", "exif.webp", "exif.jpg"])
+def test_a_picture_whose_exif_is_cut_off_is_found_and_ends_nothing(own_pictures: Path, name: str):
+    path = own_pictures / "cat" / name
+    picture = Image.effect_noise((40, 40), 50).convert("RGB")
+    picture.save(path, exif=b"Exif\0\0II*\0", dpi=(72, 72))
+    kinds = [kind for file, (kind, _) in found(own_pictures).items() if file == f"cat/{name}"]
+    assert kinds in ([], [Kind.UNREADABLE])

@@ -74,3 +74,21 @@ def test_a_folder_with_files_is_left_alone(tmp_path: Path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(DataError, match="is not empty"):
         cifar.write_photographs(tmp_path, url="https://nowhere", on_image=lambda: None)
+
+
+def test_what_is_interrupted_leaves_nothing_that_would_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    url = archive(tmp_path / "cifar.tar.gz")
+    known(url, monkeypatch)
+    seen: list[None] = []
+
+    def interrupt() -> None:
+        seen.append(None)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cifar.write_photographs(tmp_path / "raw", url=url, on_image=interrupt)
+    assert list((tmp_path / "raw").iterdir()) == []
+    cifar.write_photographs(tmp_path / "raw", url=url, on_image=lambda: None)

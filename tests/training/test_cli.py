@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -300,3 +301,95 @@ def test_onnx_is_added_to_an_artifact_in_a_folder_of_its_own(
     status, sentence = refused(capsys, "export", "--artifact", "artifact", "--out", "artifact")
     assert status == 2
     assert "name a new folder" in sentence
+
+
+@pytest.mark.parametrize("flag", ["--checkpoint", "--records"])
+def test_what_would_lie_in_the_artifact_is_refused_before_anything_is_trained(
+    flag: str, database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    status, sentence = refused(
+        capsys, "train", "--data", pictures, "--out", "artifact", *TINY, flag, "artifact/more"
+    )
+    assert status == 2
+    assert "artifact/more lies in artifact, which holds the artifact and nothing else" in sentence
+    assert not Path("artifact").exists()
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(
+    database: str,
+    pictures: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, sentence = refused(capsys, "train", "--data", pictures, "--out", "artifact", *TINY)
+    assert status == 2
+    assert "No space left on device; make room" in sentence
+    assert [path.name for path in Path("artifact-run").iterdir()] == ["data_report.json"]
+
+
+def test_the_checkpoint_is_kept_over_a_resume(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ("train", "--data", pictures, "--out", "artifact", *TINY, "--resume")
+    main([*map(str, arguments)])
+    assert "nothing to resume in artifact-run: the training begins anew" in capsys.readouterr().err
+    main([*map(str, arguments), "--checkpoint", "best.pt"])
+    assert "resuming after epoch 2, by artifact-run/progress.pt" in capsys.readouterr().err
+    exported = run(capsys, "export", "--checkpoint", "best.pt", "--out", "exported")
+    assert exported["sha256"]
+    weights = Path("exported", "model.safetensors").read_bytes()
+    assert weights == Path("artifact", "model.safetensors").read_bytes()
+
+
+def test_what_is_left_out_is_said_before_a_folder_is_refused_for_it(
+    database: str, own_pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    cats = sorted(own_pictures.glob("cat/*"))
+    for path in cats:
+        path.write_bytes(path.read_bytes()[:400] + path.name.encode())
+    assert main(["train", "--data", str(own_pictures), "--out", "artifact", *TINY]) == 2
+    said = capsys.readouterr().err
+    assert all(f"left out: cat/{path.name} (" in said for path in cats)
+    report = json.loads(Path("artifact-run", "data_report.json").read_text())
+    assert report["left_out"] == len(cats)
+
+
+def test_only_what_the_run_has_written_is_uploaded(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    Path("mine").mkdir()
+    Path("mine", "secret.env").write_text("no business of MLflow")
+    arguments = ("--data", pictures, "--out", "artifact", *TINY, "--records", "mine")
+    trained = run(capsys, "train", *arguments)
+    names = {file.path for file in connect(database).list_artifacts(trained["run_id"])}
+    assert "model_card.md" in names
+    assert not names & {"secret.env", "progress.pt"}
+
+
+def test_another_share_of_test_images_than_the_trainings_is_said(
+    database: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+):
+    run(capsys, "train", "--data", pictures, "--out", "artifact", *TINY, "--test-percent", "20")
+    judge = ("evaluate", "--artifact", "artifact", "--data", str(pictures), "--split", "test")
+    assert main([*judge]) == 0
+    assert "name the same --test-percent" in capsys.readouterr().err
+    assert main([*judge, "--test-percent", "20"]) == 0
+    assert "--test-percent" not in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence_before_anything_is_read(
+    database: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    status, sentence = refused(
+        capsys, "train", "--data", tmp_path, "--out", "artifact", *TINY, "--device", "cuda"
+    )
+    assert status == 2
+    assert "torch finds no GPU here" in sentence

@@ -1,29 +1,26 @@
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from model_training.cli import main
+from tests.photographs import ARCHIVE, archive
 
-ARCHIVE = "cifar10-cats-dogs-train.tar.xz"
 PER_CLASS = 400
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some real photographs of cats and dogs, 32 x 32 pixels, as class folders."""
-    checkout = Path(__file__).resolve().parents[2]
-    folder = os.environ.get("CV_FACTORY_SHARED_DATA") or checkout.parent / "shared" / "data"
-    archive = Path(folder, ARCHIVE)
-    if not archive.is_file():
-        pytest.skip(f"there is no {archive}: set CV_FACTORY_SHARED_DATA to the folder with it")
+    packed_in = archive()
+    if packed_in is None:
+        pytest.skip(f"there is no {ARCHIVE}: set CV_FACTORY_SHARED_DATA to the folder with it")
     out = tmp_path_factory.mktemp("photographs")
     wanted = {f"{number:04d}.jpg" for number in range(PER_CLASS)}
-    with tarfile.open(archive) as packed:
+    with tarfile.open(packed_in) as packed:
         members = [member for member in packed if Path(member.name).name in wanted]
         packed.extractall(out, members, filter="data")
     return out / "train"

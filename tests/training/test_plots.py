@@ -45,3 +45,18 @@ def test_the_contact_sheet_has_what_is_wrong_and_the_surest_first(pictures: Path
     assert sheet.width == 2 * 100
     nothing_wrong = Evaluation(logits, judged.predicted)
     assert contact_sheet(pictures, samples, nothing_wrong, folder.classes) is None
+
+
+def test_more_classes_than_can_be_read_are_drawn_without_names_and_counts(tmp_path: Path):
+    judged = of_counts(
+        *(tuple(int(row == column) for column in range(1100)) for row in range(1100))
+    )
+    classes = tuple(f"$c_{number}" for number in range(1100))
+    figure = confusion_picture(judged, classes)
+    assert not figure.axes[0].texts
+    figure.savefig(tmp_path / "confusion_matrix.png", dpi=110)
+
+
+def test_a_class_may_be_called_as_mathematics_are_written(tmp_path: Path):
+    figure = confusion_picture(of_counts((1, 0), (0, 1)), ("$x_{", "$y^"))
+    figure.savefig(tmp_path / "confusion_matrix.png")

@@ -74,7 +74,7 @@ def track(uri: str, artifact: Artifact, experiment: str, wrong: int | None = Non
             records.mkdir()
             write_predictions(records / "predictions.json", predictions(wrong))
             (records / "model_card.md").write_text(f"# {wrong} wrong\n")
-            run.log_records(records)
+            run.log_records(records, [path.name for path in records.iterdir()])
     return run.run_id
 
 

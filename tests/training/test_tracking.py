@@ -43,7 +43,7 @@ def test_a_run_holds_parameters_curves_figures_records_and_the_artifact(
         run.log_curve(curve(1))
         run.log_curve(curve(2))
         run.log_metrics({"test_accuracy": 0.85})
-        run.log_records(records, without=("*progress.pt*",))
+        run.log_records(records, ["model_card.md"])
         run.log_artifact(artifact, "a" * 64, "b" * 64)
 
     logged = only_run(database)
@@ -112,3 +112,12 @@ def test_a_server_that_does_not_answer_is_told_apart_from_one_that_refuses(
         tracked_run(uri, experiment="cats-dogs"),
     ):
         pytest.fail("there is no server to track anything")
+
+
+def test_a_run_that_somebody_has_deleted_is_begun_anew(database: str):
+    with tracked_run(database, experiment="cats-dogs") as first:
+        first.log_curve(curve(1))
+    connect(database).delete_run(first.run_id)
+    with tracked_run(database, experiment="cats-dogs", run_id=first.run_id) as run:
+        run.log_curve(curve(1))
+    assert only_run(database).info.run_id == run.run_id != first.run_id

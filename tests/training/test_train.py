@@ -7,6 +7,7 @@ import torch
 
 from model_training.config import TrainConfig
 from model_training.data import Images, Split, load, scan, split
+from model_training.errors import ConfigError
 from model_training.manifest import InputSpec
 from model_training.train import Epoch, mixed_precision, one_cycle, train
 
@@ -117,3 +118,9 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing():
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 def test_the_shortest_runs_have_learning_rates_too(steps: int):
     assert all(0 < one_cycle(step, steps) <= 1 for step in range(steps))
+
+
+def test_a_network_that_diverges_is_no_model(images: dict[Split, Images]):
+    config = TINY.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ConfigError, match=r"diverged in epoch 1 .* lower --learning-rate"):
+        run(config, images)

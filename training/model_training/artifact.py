@@ -103,15 +103,32 @@ def write_artifact(
         if with_onnx:
             network = build_model(description, weights, "the model")
             (fresh / ONNX_FILE).write_bytes(to_onnx(network, manifest).content)
-        if out.exists():
-            out.rename(Path(temporary) / "replaced")
-        fresh.rename(out)
+        _exchange(fresh, out, Path(temporary) / "replaced")
     return digest(out)
 
 
+def _exchange(fresh: Path, out: Path, aside: Path) -> None:
+    """Renames `fresh` to `out`; what is there goes `aside`, and comes back where that fails."""
+    replaces = out.exists()
+    try:
+        if replaces:
+            out.rename(aside)
+        fresh.rename(out)
+    except BaseException:
+        if aside.exists() and not out.exists():
+            aside.rename(out)
+        raise
+
+
 def refuse_foreign_folder(out: Path) -> None:
-    """Raises ArtifactError when `out` holds anything else than an artifact."""
+    """Raises ArtifactError when `out` cannot become an artifact, or holds anything else."""
+    if out.is_mount():
+        raise ArtifactError(
+            f"{out} is a volume of its own, which cannot be replaced as a whole: name a folder in"
+            f" it, such as {out / 'artifact'}"
+        )
     if not out.exists():
+        _refuse_without_rights(out)
         return
     if not out.is_dir():
         raise ArtifactError(f"{out} is a file; name a folder for the artifact")
@@ -121,12 +138,30 @@ def refuse_foreign_folder(out: Path) -> None:
             f"{out} holds other files ({min(foreign)}) and would be replaced by the artifact;"
             " name a new folder"
         )
+    _refuse_without_rights(out)
+
+
+def _refuse_without_rights(out: Path) -> None:
+    """Asks by making a folder beside it, as writing will: rights alone do not tell."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-").cleanup()
+    except OSError as error:
+        raise ArtifactError(
+            f"{out} cannot be written ({error.strerror}): name a folder where you may"
+        ) from error
 
 
 def read_artifact(folder: Path) -> Artifact:
     """Reads an artifact and proves it: manifest, digest of the weights, names and shapes."""
     manifest = _manifest(folder)
     path = folder / manifest.weights.file
+    for part in (folder / MANIFEST_FILE, path):
+        if part.is_symlink():  # which the digest leaves out, and no server follows
+            raise ArtifactError(
+                f"{part} is a link: an artifact is whole by itself, so copy the file there (for"
+                " DVC: `dvc config cache.type copy`, then `dvc checkout --relink`)"
+            )
     if not path.is_file():
         raise ArtifactError(
             f"{folder} names {manifest.weights.file} in {MANIFEST_FILE} and lacks it"

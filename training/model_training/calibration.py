@@ -37,14 +37,15 @@ class Bin:
 def temperature(validation: Evaluation) -> float:
     """What the logits are to be divided by, so that the validation images are most likely.
 
-    The targets are not quite certain, (n + 1) / (n + K) for the true one of K classes: after J.
-    Platt, "Probabilistic outputs for support vector machines" (1999). Otherwise a model that gets
-    all of n validation images right would be told to be sure without any limit.
+    The targets are not quite certain, (n + 1) / (n + 2) for the true class, and the rest for the
+    others in equal parts: after J. Platt, "Probabilistic outputs for support vector machines"
+    (1999). Otherwise a model that gets all of n validation images right would be told to be sure
+    without any limit.
     """
     images, classes = validation.logits.shape
-    wrong = 1 / (images + classes)
-    targets = torch.full((images, classes), wrong, dtype=torch.float64)
-    targets[torch.arange(images), validation.labels] = 1 - (classes - 1) * wrong
+    wrong = 1 / (images + 2)
+    targets = torch.full((images, classes), wrong / (classes - 1), dtype=torch.float64)
+    targets[torch.arange(images), validation.labels] = 1 - wrong
     logits = validation.logits.double()
 
     def loss(log_temperature: float) -> float:

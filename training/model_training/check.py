@@ -55,9 +55,11 @@ class DataReport:
 def report(folder: ImageFolder, decoding: Iterable[Finding]) -> DataReport:
     """Joins what decoding has found with the copies in the folder."""
     findings = sorted(
-        [*decoding, *copies(folder)], key=lambda finding: (finding.kind, finding.path)
+        [*folder.unread, *decoding, *copies(folder)],
+        key=lambda finding: (finding.kind, finding.path),
     )
-    return DataReport(folder.root, folder.fingerprint, len(folder.samples), tuple(findings))
+    images = len(folder.samples) + len(folder.unread)
+    return DataReport(folder.root, folder.fingerprint, images, tuple(findings))
 
 
 def copies(folder: ImageFolder) -> Iterable[Finding]:

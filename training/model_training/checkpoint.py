@@ -6,6 +6,8 @@ exported. It is read with `weights_only=True`: nothing that a stranger put into 
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -24,12 +26,27 @@ from model_training.manifest import Description
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], description: Description) -> None:
     """Writes weights and description into one file that `export` turns into an artifact."""
+    save_tensors(path, {"description": description.model_dump_json(), "state_dict": dict(state)})
+
+
+def save_tensors(path: Path, content: Mapping[str, object]) -> None:
+    """Replaces the file at once; it is on the disk when this returns.
+
+    Raises OSError, and leaves the old file as it is, where it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    packed = io.BytesIO()
+    torch.save(dict(content), packed)
     unfinished = path.with_name(f".{path.name}.unfinished")
-    torch.save(
-        {"description": description.model_dump_json(), "state_dict": dict(state)}, unfinished
-    )
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(packed.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Description]:

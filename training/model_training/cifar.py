@@ -8,9 +8,11 @@ by its published MD5 before anything in it is read. Called by `prepare --cifar10
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import pickle
 import tarfile
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -51,12 +53,18 @@ def write_photographs(folder: Path, *, url: str, on_image: Callable[[], None]) -
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty: name a new folder by --out")
     archive = _fetched(url)
-    for name in CLASSES.values():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for number, (label, pixels) in enumerate(_photographs(archive, url)):
-        path = folder / CLASSES[label] / f"{number:05d}.png"
-        Image.fromarray(pixels).save(path)
-        on_image()
+    folder.mkdir(parents=True, exist_ok=True)
+    # Half a set would train all the same.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
+        whole = Path(temporary)
+        for name in CLASSES.values():
+            (whole / name).mkdir()
+        for number, (label, pixels) in enumerate(_photographs(archive, url)):
+            path = whole / CLASSES[label] / f"{number:05d}.png"
+            Image.fromarray(pixels).save(path)
+            on_image()
+        for name in CLASSES.values():
+            (whole / name).rename(folder / name)
 
 
 def _fetched(url: str) -> bytes:
@@ -65,7 +73,7 @@ def _fetched(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=SECONDS) as answer:  # noqa: S310 - judged above
             content: bytes = answer.read()
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise DataError(
             f"cannot fetch {url} ({reason}): this needs the internet; --url names another address"

@@ -81,12 +81,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrainingError as error:
         print(f"model-train {arguments.command}: {error}", file=sys.stderr)
         return error.exit_status
+    except OSError as error:
+        print(f"model-train {arguments.command}: {_cause(error)}", file=sys.stderr)
+        return TrainingError.exit_status
     except KeyboardInterrupt:
         print(f"model-train {arguments.command}: interrupted", file=sys.stderr)
         return INTERRUPTED
     report = import_module("model_training.report")
     report.show(arguments.command, summary, as_json=arguments.json)
     return 0
+
+
+def _cause(error: OSError) -> str:
+    """What the machine refuses: a full disk, a folder without rights, a file that went away."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}; make room or give the right to it, and try again"
 
 
 def set_environment() -> None:

@@ -7,6 +7,7 @@ moves none of the others, and copies of one picture never stand on both sides of
 from __future__ import annotations
 
 import hashlib
+import os
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from torch import Tensor
 from model_training.artifact import digest_of
 from model_training.errors import DataError
 from model_training.manifest import InputSpec
-from model_training.pictures import SUFFIXES, Decoded, Finding, decode, longer_side
+from model_training.pictures import SUFFIXES, Decoded, Finding, Kind, decode, longer_side
 
 LAYOUT: Final = (
     "expected one folder per class with the images in it, for example cat/1.jpg and dog/1.jpg"
@@ -55,6 +56,8 @@ class ImageFolder:
     root: Path
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
+    unread: tuple[Finding, ...] = ()
+    """Files that would be samples, had they been read."""
 
     @property
     def fingerprint(self) -> str:
@@ -91,7 +94,8 @@ class Loaded:
 def scan(root: Path) -> ImageFolder:
     """Finds and hashes the images below `root`; files of other kinds are left alone.
 
-    Raises DataError when there are fewer than two classes or a class has no image.
+    What cannot be read is left out and found. Raises DataError when there are fewer than two
+    classes or a class has no image.
     """
     if not root.is_dir():
         raise DataError(f"there is no folder {root}; {LAYOUT}")
@@ -113,9 +117,11 @@ def scan(root: Path) -> ImageFolder:
             )
         files += [(path, label) for path in images]
     with ThreadPoolExecutor(READERS) as readers:
-        samples = list(readers.map(lambda file: _sample(root, *file), files))
+        read = list(readers.map(lambda file: _sample(root, *file), files))
+    samples = [one for one in read if isinstance(one, Sample)]
     ordered = sorted(samples, key=lambda sample: (sample.label, sample.sha256, sample.path))
-    return ImageFolder(root, tuple(folder.name for folder in folders), tuple(ordered))
+    unread = tuple(one for one in read if isinstance(one, Finding))
+    return ImageFolder(root, tuple(folder.name for folder in folders), tuple(ordered), unread)
 
 
 def usual_side(root: Path) -> int | None:
@@ -178,7 +184,11 @@ def load(
 
     def read(sample: Sample) -> Decoded:
         on_image()
-        return decode(sample.path, _bytes(folder.root / sample.path), spec)
+        try:
+            content = (folder.root / sample.path).read_bytes()
+        except OSError as error:
+            return Decoded(None, (_unread(sample.path, error),))
+        return decode(sample.path, content, spec)
 
     with ThreadPoolExecutor(READERS) as readers:
         decoded = list(readers.map(read, samples))
@@ -196,16 +206,26 @@ def load(
 
 def _is_image(path: Path) -> bool:
     hidden = path.name.startswith(".")
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+    named = path.suffix.lower() in SUFFIXES and not hidden
+    return named and (path.is_file() or _leads_nowhere(path))
 
 
-def _sample(root: Path, path: Path, label: int) -> Sample:
-    sha256 = hashlib.sha256(_bytes(path)).hexdigest()
-    return Sample(path.relative_to(root).as_posix(), label, sha256)
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
-def _bytes(path: Path) -> bytes:
+def _sample(root: Path, path: Path, label: int) -> Sample | Finding:
+    name = path.relative_to(root).as_posix()
     try:
-        return path.read_bytes()
+        name.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(name).decode(errors="backslashreplace")
+        return Finding(shown, Kind.UNREADABLE, "its name is not UTF-8: rename it")
+    try:
+        return Sample(name, label, hashlib.sha256(path.read_bytes()).hexdigest())
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        return _unread(name, error)
+
+
+def _unread(name: str, error: OSError) -> Finding:
+    return Finding(name, Kind.UNREADABLE, error.strerror or str(error))

@@ -7,6 +7,7 @@ tests/contract holds both to the same tensors.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 from enum import StrEnum
@@ -107,7 +108,7 @@ def longer_side(path: Path) -> int | None:
         try:
             with Image.open(path) as image:
                 return max(image.size)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
             return None
 
 
@@ -140,7 +141,7 @@ def decode(path: str, content: bytes, spec: InputSpec) -> Decoded:
         found(Kind.UNREADABLE, "not an image" if content else "empty")
     except Image.DecompressionBombError:
         found(Kind.TOO_LARGE, f"more than {TOO_LARGE} pixels")
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         kind = Kind.TRUNCATED if "truncated" in str(error).lower() else Kind.UNREADABLE
         found(kind, str(error) or type(error).__name__)
     return Decoded(pixels, tuple(findings))

@@ -17,6 +17,8 @@ from model_training.resume import Curve
 
 SHEET_AT_MOST: Final = 48
 """Pictures on a contact sheet: those that the model was most sure of come first."""
+COUNTED_AT_MOST: Final = 40
+"""Classes whose names and counts can be read in a picture."""
 THUMBNAIL: Final = 96  # pixels
 CAPTION: Final = 26  # pixels below each
 COLUMNS: Final = 8
@@ -37,15 +39,19 @@ def curves_picture(curves: Sequence[Curve], best: int) -> Figure:
 
 
 def confusion_picture(evaluation: Evaluation, classes: tuple[str, ...]) -> Figure:
-    """The confusion matrix with its counts; rows are the true classes."""
-    side = 2.5 + 0.6 * len(classes)  # inches
+    """The confusion matrix, with its counts unless it is too large; rows are the true classes."""
+    side = 2.5 + 0.6 * min(len(classes), COUNTED_AT_MOST)  # inches
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot(
         xlabel="predicted", ylabel="true", title=f"accuracy {evaluation.accuracy:.2%}"
     )
     axes.imshow(evaluation.confusion, cmap="Blues", vmin=0)
+    if len(classes) > COUNTED_AT_MOST:
+        return figure
     axes.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 4 else 0)
     axes.set_yticks(range(len(classes)), classes)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)
     darkest = max(max(row) for row in evaluation.confusion)
     for true, row in enumerate(evaluation.confusion):
         for predicted, count in enumerate(row):
@@ -66,7 +72,9 @@ def roc_picture(evaluation: Evaluation, classes: tuple[str, ...]) -> Figure:
             label=f"{figures.name} {figures.auc:.4f}",
         )
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
-    axes.legend(title="area under the curve")
+    if len(classes) <= COUNTED_AT_MOST:
+        for text in axes.legend(title="area under the curve").get_texts():
+            text.set_parse_math(False)
     return figure
 
 

@@ -6,6 +6,7 @@ Beside the artifact, not in it: the artifact is what serves, and its digest is o
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from model_training.predictions import PREDICTIONS_FILE, predictions, write_pred
 from model_training.resume import Curve
 
 EVALUATION_FILE: Final = "evaluation.json"
+MISCLASSIFIED_FILE: Final = "misclassified.png"
 DPI: Final = 110
 
 
@@ -57,9 +59,21 @@ class Finished:
     """The files of the test images, in their order."""
 
 
-def write_records(folder: Path, run: Finished) -> None:
-    """Writes everything; what stands there under the same names is replaced."""
+def write_records(folder: Path, run: Finished) -> tuple[str, ...]:
+    """Writes everything and returns the files' names; what stands there under them is replaced."""
     folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".records-") as temporary:
+        fresh = Path(temporary)
+        _write(fresh, run)
+        names = tuple(sorted(path.name for path in fresh.iterdir()))
+        for name in names:
+            (fresh / name).replace(folder / name)
+    if MISCLASSIFIED_FILE not in names:
+        (folder / MISCLASSIFIED_FILE).unlink(missing_ok=True)
+    return names
+
+
+def _write(folder: Path, run: Finished) -> None:
     classes, after = run.description.classes, run.judged.after
     run.data.write(folder / REPORT_FILE)
     _json(folder / EVALUATION_FILE, figures_of(run))
@@ -115,11 +129,8 @@ def _pictures(folder: Path, run: Finished) -> None:
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=DPI)
     sheet = contact_sheet(run.data.root, run.samples, judged.after, classes)
-    misclassified = folder / "misclassified.png"
     if sheet:
-        sheet.save(misclassified)
-    else:
-        misclassified.unlink(missing_ok=True)
+        sheet.save(folder / MISCLASSIFIED_FILE)
 
 
 def _example(folder: Path, run: Finished) -> None:

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from model_training.check import DataReport
 from model_training.data import ImageFolder, Loaded, Sample, load
@@ -40,18 +41,22 @@ def progress_bars() -> Progress:
     )
 
 
-def note(sentence: str) -> None:
-    """Says something on stderr that a user should know, and goes on."""
-    Console(stderr=True, soft_wrap=True).print(sentence, markup=False, highlight=False)
+def note(sentence: str, bars: Progress | None = None) -> None:
+    """Says something on stderr that a user should know, and goes on; above the bars, if there are
+    any: else they would be drawn over it.
+    """
+    console = bars.console if bars else Console(stderr=True)
+    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def note_left_out(report: DataReport) -> None:
+def note_left_out(report: DataReport, bars: Progress | None = None) -> None:
     """Names every file that is not used, and counts the other findings."""
     for finding in report.left_out:
-        note(f"left out: {finding.path} ({finding.kind}: {finding.detail})")
+        note(f"left out: {finding.path} ({finding.kind}: {finding.detail})", bars)
     others = sum(report.counts.values()) - len(report.left_out)
     if others:
-        note(f"{others} other findings; `model-train prepare --check {report.root}` lists them")
+        words = f"{others} other findings; `model-train prepare --check {report.root}` lists them"
+        note(words, bars)
 
 
 def load_with_bar(
@@ -71,7 +76,7 @@ def show(title: str, summary: Summary, *, as_json: bool) -> None:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(no_wrap=True)
     for name, value in summary.items():
-        table.add_row(name.replace("_", " "), _text(value))
+        table.add_row(name.replace("_", " "), Text(_text(value)))
     console = Console()
     console.width = max(console.width, DIGEST_FITS)
     console.print(table)

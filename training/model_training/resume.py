@@ -6,15 +6,12 @@ one. It is read with `weights_only=True`: nothing that a stranger put into it is
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
-from model_training.checkpoint import load_tensors
+from model_training.checkpoint import load_tensors, save_tensors
 from model_training.config import TrainConfig
 from model_training.errors import ArtifactError
 from model_training.evaluate import Evaluation
@@ -22,8 +19,6 @@ from model_training.train import Epoch, Progress
 
 FORMAT: Final = 2
 """Another number where the same settings would train other weights than before."""
-FREE: Final = frozenset({"name"})
-"""What may differ when a run goes on: it changes no weight."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,6 @@ class Saved:
 
 def save(path: Path, saved: Saved, config: TrainConfig, data_version: str) -> None:
     """Replaces the file at once; it is on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     progress = saved.progress
     content = {
         "format": FORMAT,
@@ -67,12 +61,7 @@ def save(path: Path, saved: Saved, config: TrainConfig, data_version: str) -> No
         "run_id": saved.run_id,
         "seconds": saved.seconds,
     }
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    save_tensors(path, content)
 
 
 def read(path: Path, config: TrainConfig, data_version: str) -> Saved | None:
@@ -102,7 +91,7 @@ def _refuse_another_run(
 ) -> None:
     """A run goes on with its own data and settings only: otherwise its weights are nobody's."""
     asked, begun = config.model_dump(mode="json"), content["config"]
-    for name in sorted({*asked, *begun} - FREE):
+    for name in sorted({*asked, *begun}):
         if asked.get(name) != begun.get(name):
             raise ArtifactError(
                 f"{path} is of a run with {name} {begun.get(name)}, not {asked.get(name)}: set it"

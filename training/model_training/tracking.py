@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ from model_training.resume import Curve
 
 ARTIFACT_PATH: Final = "model"  # where a run keeps the artifact
 SHA256_TAG: Final = "sha256"
+DELETED: Final = "deleted"
+"""A run's stage, from which it cannot be written any more."""
 DATA_VERSION_TAG: Final = "data_version"
 
 
@@ -65,13 +67,13 @@ class TrackedRun:
         """Logs the figures at the end."""
         self._log_metrics(values, step=0)
 
-    def log_records(self, folder: Path, *, without: tuple[str, ...] = ()) -> None:
-        """Uploads a folder of records, but for the files that match a pattern."""
-        with tempfile.TemporaryDirectory() as temporary:
-            copy = Path(temporary) / "records"
-            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*without))
+    def log_records(self, folder: Path, names: Iterable[str]) -> None:
+        """Uploads these files of a folder, which may hold others."""
+        with tempfile.TemporaryDirectory() as copy:
+            for name in names:
+                shutil.copy(folder / name, copy)
             with mlflow_errors(self.tracking_uri):
-                self.client.log_artifacts(self.run_id, str(copy))
+                self.client.log_artifacts(self.run_id, copy)
 
     def log_artifact(self, folder: Path, sha256: str, data_version: str | None) -> None:
         """Uploads the artifact folder and tags the run with what identifies it."""
@@ -96,7 +98,7 @@ def tracked_run(
 ) -> Iterator[TrackedRun]:
     """A new run in the experiment, which is created when absent; or `run_id`, which goes on.
 
-    A run that the server does not know (any more) is a new one.
+    A run that the server does not know (any more), or that somebody has deleted, is a new one.
     The run ends as FINISHED, as KILLED on an interrupt from the keyboard, else as FAILED.
     """
     client = connect(tracking_uri)
@@ -122,6 +124,8 @@ def _known_run(client: Any, run_id: str) -> Any:
     except MlflowException as error:
         if error.error_code != DOES_NOT_EXIST:
             raise
+        return None
+    if known.info.lifecycle_stage == DELETED:
         return None
     client.update_run(run_id, status="RUNNING")
     return known

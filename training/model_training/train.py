@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from model_training.config import TrainConfig
 from model_training.data import Images
+from model_training.errors import ConfigError
 from model_training.evaluate import Evaluation, evaluate
 from model_training.loader import Batch, ahead, batches, inputs
 from model_training.manifest import InputSpec
@@ -72,9 +73,7 @@ def train(
 
     Sets torch's threads, seed and deterministic mode for the whole process.
     """
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    torch.use_deterministic_algorithms(True)
+    set_torch(config)
     spec = InputSpec(height=config.size, width=config.size)
     device = chosen_device(config)
     model = _network(config, classes, device)
@@ -94,6 +93,11 @@ def train(
         rates = (one_cycle(passed + step, config.epochs * steps) for step in range(steps))
         seen = inputs(config, ahead(batches(config, training, len(classes), number)))
         loss, accuracy = _pass(config, model, averaged, optimizer, zip(rates, seen, strict=True))
+        if not math.isfinite(loss):
+            raise ConfigError(
+                f"the network diverged in epoch {number} (its loss is {loss}): lower"
+                " --learning-rate, and train anew"
+            )
         judged = evaluate(averaged, validation, spec)
         epoch = Epoch(
             number=number,
@@ -108,6 +112,13 @@ def train(
     if best is None:
         raise ValueError("a run has at least one epoch")
     return best
+
+
+def set_torch(config: TrainConfig) -> None:
+    """Sets threads, seed and deterministic mode for the whole process."""
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    torch.use_deterministic_algorithms(True)
 
 
 def _pass(
@@ -169,9 +180,11 @@ def one_cycle(step: int, steps: int) -> float:
 
 
 def chosen_device(config: TrainConfig) -> torch.device:
-    """Where the network runs."""
+    """Where the network runs; ConfigError where the machine has no such device."""
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device is cuda, and torch finds no GPU here: use auto or cpu")
     return torch.device(config.device)
 
 

@@ -15,7 +15,7 @@ from model_training.errors import DataError
 from model_training.evaluate import Evaluation, evaluate
 from model_training.figures import summary
 from model_training.predictions import Predictions, predictions
-from model_training.report import Summary, load_with_bar, note_left_out, progress_bars
+from model_training.report import Summary, load_with_bar, note, note_left_out, progress_bars
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,13 @@ def run(arguments: argparse.Namespace) -> Summary:
     with progress_bars() as bars:
         judged = judge(artifact, folder, arguments.split, arguments.test_percent, bars)
     note_left_out(judged.data)
+    trained = artifact.manifest.metrics.get("test_images")
+    if arguments.split == Split.TEST and trained not in (None, len(judged.samples)):
+        note(
+            f"the training kept {trained} images for the test and this split has"
+            f" {len(judged.samples)}: where it is the training's folder, name the same"
+            " --test-percent, or images that were learnt from are among them"
+        )
     figures = {
         "artifact": str(arguments.artifact),
         "sha256": artifact.sha256,
@@ -50,6 +57,7 @@ def run(arguments: argparse.Namespace) -> Summary:
         "left_out": len(judged.data.left_out),
     } | summary(judged.evaluation, judged.classes)
     if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(figures, indent=2, ensure_ascii=False)
         arguments.out.write_text(text + "\n", encoding="utf-8")
     return figures

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from model_training.check import report
 from model_training.cifar import write_photographs
-from model_training.data import ImageFolder, Split, load, scan, split_of
+from model_training.data import ImageFolder, Split, scan, split_of
 from model_training.manifest import InputSpec
-from model_training.report import Summary, note, progress_bars
+from model_training.report import Summary, load_with_bar, note, progress_bars
 from model_training.synthetic import write_pictures
 
 CHECKED_AT = InputSpec(height=8, width=8)
@@ -34,7 +34,9 @@ def run(arguments: argparse.Namespace) -> Summary:
             task = bars.add_task("photographs", total=None, note="")
             write_photographs(folder, url=arguments.url, on_image=lambda: bars.advance(task))
         data = scan(folder)
-        found = report(data, load(data, data.samples, CHECKED_AT).findings)
+        found = report(
+            data, load_with_bar(data, data.samples, CHECKED_AT, bars, "checked").findings
+        )
     for finding in found.findings:
         note(f"{finding.kind}: {finding.path} ({finding.detail})")
     if arguments.report:

@@ -21,7 +21,7 @@ from model_training.artifact import (
 )
 from model_training.calibration import calibration_error, fold, scaled, temperature
 from model_training.card import Calibrated
-from model_training.check import DataReport, report
+from model_training.check import REPORT_FILE, DataReport, report
 from model_training.checkpoint import save_checkpoint
 from model_training.config import TrainConfig
 from model_training.data import (
@@ -34,6 +34,7 @@ from model_training.data import (
     usual_side,
 )
 from model_training.environment import git_commit
+from model_training.errors import ConfigError
 from model_training.evaluate import evaluate
 from model_training.manifest import Architecture, Description, InputSpec
 from model_training.onnx_export import refuse_without_packages
@@ -44,8 +45,6 @@ from model_training.tracking import TrackedRun, tracked_run
 from model_training.train import Epoch, Progress, chosen_device, train
 
 PROGRESS_FILE: Final = "progress.pt"
-LEFT_ON_SERVER: Final = (f"*{PROGRESS_FILE}*",)
-"""Not uploaded: it only matters while the run goes on."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +64,19 @@ def run(arguments: argparse.Namespace) -> Summary:
     for sentence in settings.overruled:
         note(sentence)
     config = settings.config
+    chosen_device(config)  # raises, where the machine has no such device
     refuse_foreign_folder(arguments.out)
     if arguments.onnx:
         refuse_without_packages()
     records: Path = arguments.records or arguments.out.with_name(f"{arguments.out.name}-run")
+    _refuse_inside(arguments.out, records, arguments.checkpoint)
     with progress_bars() as bars:
-        data = _read_data(arguments.data, config, bars)
-        note_left_out(data.report)
+        data = _read_data(arguments.data, config, records, bars)
         version = data.folder.fingerprint
         saved = None
         if arguments.resume:
             saved = resume.read(records / PROGRESS_FILE, config, version)
+            note(_resuming(saved, records), bars)
         with tracked_run(
             arguments.tracking_uri, experiment=config.name, run_id=saved.run_id if saved else None
         ) as tracked:
@@ -85,9 +86,9 @@ def run(arguments: argparse.Namespace) -> Summary:
             training = _Training(arguments, config, data, tracked, records, started, saved)
             best = training.run(bars)
             finished, artifact = _finish(arguments, config, data, best, training.curves)
-            write_records(records, finished)
+            written = write_records(records, finished)
             tracked.log_metrics(metrics_of(finished))
-            tracked.log_records(records, without=LEFT_ON_SERVER)
+            tracked.log_records(records, written)
             tracked.log_artifact(artifact.folder, artifact.sha256, version)
     judged = finished.judged
     return {
@@ -118,6 +119,22 @@ def _usual_recipe(root: Path) -> str:
     return recipe
 
 
+def _refuse_inside(out: Path, *others: Path | None) -> None:
+    """The artifact's folder is replaced whole, so nothing else that is written may lie in it."""
+    for path in others:
+        if path is not None and path.resolve().is_relative_to(out.resolve()):
+            raise ConfigError(
+                f"{path} lies in {out}, which holds the artifact and nothing else: name another"
+                " place for it"
+            )
+
+
+def _resuming(saved: resume.Saved | None, records: Path) -> str:
+    if saved is None:
+        return f"nothing to resume in {records}: the training begins anew"
+    return f"resuming after epoch {saved.progress.number}, by {records / PROGRESS_FILE}"
+
+
 class _Training:
     """The loop with what stands around it: a bar, the curves, and the progress on disk."""
 
@@ -141,7 +158,9 @@ class _Training:
         task = bars.add_task("epochs", total=self.config.epochs, note="")
         if self.saved:
             bars.update(task, advance=self.saved.progress.number)
-            self.tracked.log_curve(self.curves[-1])  # the kill may have come before it was logged
+            for curve in self.curves:  # the kill may have come before, or the server forgotten it
+                self.tracked.log_curve(curve)
+            self.keep_checkpoint(self.saved.progress.best)
 
         def on_epoch(epoch: Epoch, progress: Progress) -> None:
             self.keep(epoch, progress)
@@ -172,14 +191,20 @@ class _Training:
         saved = resume.Saved(progress, self.curves, self.tracked.run_id, seconds)
         version = self.data.folder.fingerprint
         resume.save(self.records / PROGRESS_FILE, saved, self.config, version)
-        if epoch.best and self.arguments.checkpoint:
-            state = fold(epoch.state, temperature(epoch.validation))
-            description = _description(self.config, self.data.folder.classes)
-            save_checkpoint(self.arguments.checkpoint, state, description)
+        if epoch.best:
+            self.keep_checkpoint(epoch)
         self.tracked.log_curve(curve)
 
+    def keep_checkpoint(self, best: Epoch) -> None:
+        """Writes the best weights so far, where that is asked for."""
+        if self.arguments.checkpoint:
+            state = fold(best.state, temperature(best.validation))
+            description = _description(self.config, self.data.folder.classes)
+            save_checkpoint(self.arguments.checkpoint, state, description)
 
-def _read_data(root: Path, config: TrainConfig, bars: Bars) -> _Data:
+
+def _read_data(root: Path, config: TrainConfig, records: Path, bars: Bars) -> _Data:
+    """Reads the images, and says and writes down what is left out, before anything is refused."""
     folder = scan(root)
     spec = InputSpec(height=config.size, width=config.size)
     parts = split(
@@ -190,10 +215,12 @@ def _read_data(root: Path, config: TrainConfig, bars: Bars) -> _Data:
     splits = {
         part: load_with_bar(folder, samples, spec, bars, part) for part, samples in parts.items()
     }
+    found = report(folder, [one for loaded in splits.values() for one in loaded.findings])
+    note_left_out(found, bars)
+    found.write(records / REPORT_FILE)
     for part, loaded in splits.items():
         refuse_missing_class(folder, part, loaded.kept)
-    findings = [finding for loaded in splits.values() for finding in loaded.findings]
-    return _Data(folder, splits, report(folder, findings))
+    return _Data(folder, splits, found)
 
 
 def _finish(
