@@ -62,6 +62,18 @@ class Kind(StrEnum):
     HUGE = "huge"
 
 
+DECODING_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    struct.error,
+)
+"""What Pillow raises, in one format or another, for bytes that are no whole image."""
 LEFT_OUT: Final = frozenset({Kind.UNREADABLE, Kind.TRUNCATED, Kind.TOO_LARGE})
 
 
@@ -108,7 +120,7 @@ def longer_side(path: Path) -> int | None:
         try:
             with Image.open(path) as image:
                 return max(image.size)
-        except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
+        except (*DECODING_ERRORS, Image.DecompressionBombError):
             return None
 
 
@@ -141,7 +153,7 @@ def decode(path: str, content: bytes, spec: InputSpec) -> Decoded:
         found(Kind.UNREADABLE, "not an image" if content else "empty")
     except Image.DecompressionBombError:
         found(Kind.TOO_LARGE, f"more than {TOO_LARGE} pixels")
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
+    except DECODING_ERRORS as error:
         kind = Kind.TRUNCATED if "truncated" in str(error).lower() else Kind.UNREADABLE
         found(kind, str(error) or type(error).__name__)
     return Decoded(pixels, tuple(findings))
