@@ -70,7 +70,7 @@ test-first-request: $(READY) ## Time the first request after a server is ready, 
 	@$(BIN)/python -m tests.server.first_request
 
 .PHONY: test-fidelity
-test-fidelity: $(READY) ## Hold every engine and decoding to the reference, with a trained model (20 minutes)
+test-fidelity: $(READY) ## Hold every engine and decoding to the reference, with a trained model (20 to 40 minutes)
 	@$(BIN)/python -m tests.server.fidelity
 
 .PHONY: test-fuzz

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,19 @@ def test_an_engine_made_of_any_module_answers_as_eager_torch_does(name: str, ste
     tensor = Preprocessor(SPEC).normalise(pixels)
     assert np.abs(chosen.engine.predict(tensor) - expected).max() < 1e-6
     assert chosen.engine.name.startswith(name.removesuffix("-bf16"))
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_an_engine_computes_in_the_thread_that_calls_it(name: str):
+    """Handed over to threads of its own, a prediction waits for two more turns of the kernel's."""
+    network = nn.Sequential(nn.Conv2d(3, 256, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    engine = choosing.choose(network, SPEC, engine=name, decoding="full").engine
+    pixels = made_pictures.pixels(SPEC, 20)
+    engine.classify(pixels)
+    before, mine = time.process_time(), time.thread_time()
+    for _ in range(20):
+        engine.classify(pixels)
+    assert time.thread_time() - mine > 0.8 * (time.process_time() - before)
 
 
 def test_the_fastest_faithful_engine_is_chosen_and_large_jpegs_are_reduced(steady: nn.Module):
