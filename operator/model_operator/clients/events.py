@@ -72,5 +72,10 @@ class ClusterEvents:
             await self._cluster.create(body)
         except (ApiError, ApiUnreachable, NotLeading) as error:
             log.warning(
-                "event not written", reason=event.reason, message=event.message, error=str(error)
+                "event not written",
+                namespace=resource.namespace,
+                name=resource.name,
+                reason=event.reason,
+                message=event.message,
+                error=str(error),
             )
