@@ -3,7 +3,7 @@
 One server and its clients, each on processors of their own where there are two. What it answers at
 most is found by clients that each wait for their answer (the peak), before and after the rest; in
 between requests come at times that do not depend on the answers, at 80% of that and at three times
-it. Meanwhile the probes and the metrics are asked, each time on a new connection. For its first
+it. All the while the probes and the metrics are asked, each time on a new connection. For its first
 seconds an overload is taken for a burst, which waits (docs/decisions/0024): those are told apart.
 Exit status 1 when a probe was not answered within a second, or a prediction was answered otherwise
 than 200 or a 503 that says that the server is overloaded and when to come again.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 import tempfile
@@ -163,7 +164,7 @@ class Clients:
         return await _connect(self._port)
 
 
-async def probe(port: int, over: asyncio.Event) -> list[Asked]:
+async def probe(port: int, over: asyncio.Event) -> Load:
     """Ask for the probes and the metrics in turn, each time on a new connection."""
     asked: list[Asked] = []
     began = time.perf_counter()
@@ -176,7 +177,7 @@ async def probe(port: int, over: asyncio.Event) -> list[Asked]:
         asked.append(Asked(at, 1000 * (time.perf_counter() - began - at), status))
         exchange.close()
         await asyncio.sleep(PROBE_SECONDS)
-    return asked
+    return Load(time.perf_counter() - began, asked)
 
 
 async def _connect(port: int) -> Exchange:
@@ -209,19 +210,19 @@ async def measure(port: int, pictures: Sequence[bytes], seconds: float) -> Recor
     """The peak, the usual load, the overload."""
     clients = Clients(port, pictures)
     await clients.waiting(AT_ONCE, WARM_UP_SECONDS)
+    is_over = asyncio.Event()
+    probing = asyncio.create_task(probe(port, is_over))
     with step("finding the peak", seconds / 2):
         peak = await clients.waiting(AT_ONCE, seconds / 2)
     with step(f"asking {USUAL:.0%} of it", seconds):
         usual = await clients.steadily(USUAL * peak.goodput, seconds)
-    is_over = asyncio.Event()
-    probing = asyncio.create_task(probe(port, is_over))
     with step(f"asking {TIMES:g} times as much", BURST_SECONDS + seconds):
         over = await clients.steadily(TIMES * peak.goodput, BURST_SECONDS + seconds)
-    is_over.set()
-    probes = Load(over.seconds, await probing)
     await asyncio.sleep(REST_SECONDS)
     with step("finding the peak again", seconds / 2):
         again = await clients.waiting(AT_ONCE, seconds / 2)
+    is_over.set()
+    probes = await probing
     both = Load(peak.seconds + again.seconds, [*peak.asked, *again.asked])
     return Record(both, usual, over, probes)
 
@@ -300,6 +301,7 @@ def main() -> int:
         try:
             server.wait_ready()
             say(f"{shares}; {server.event('ready')['engine']}")
+            gc.disable()  # a full collection would hold all clients up for 0.1 s
             record = uvloop.run(measure(server.port, material.pictures(MAIN), seconds))
         finally:
             server.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import struct
 
 import pytest
 from starlette.applications import Starlette
@@ -72,6 +73,66 @@ def test_an_offer_to_upgrade_is_passed_over(
 
     assert re.findall(rb"<.*?>", play(scene())) == [b"<body>", b"<>", b"<next>"]
     assert caplog.records == []
+
+
+async def short(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("" if scope["path"] == "/empty" else "<body>")(scope, receive, send)
+
+
+async def breaking_off(scope: Scope, receive: Receive, send: Send) -> None:
+    headers = [(b"content-length", b"10")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+def packets(client: socket.socket) -> int:
+    """How many with data have come from the other side: tcpi_data_segs_in of linux/tcp.h."""
+    information = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+    return int(struct.unpack_from("=I", information, 152)[0])
+
+
+@pytest.mark.parametrize(
+    ("line", "ends_in"),
+    [(b"GET /", b"<body>"), (b"GET /empty", b"\r\n\r\n"), (b"HEAD /", b"\r\n\r\n")],
+)
+def test_an_answers_head_and_body_come_in_one_packet(line: bytes, ends_in: bytes):
+    async def scene() -> tuple[list[bytes], int]:
+        async with running(short) as server:
+            with server.connect() as client:
+                said = []
+                for _ in range(20):
+                    client.sendall(line + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+                    said.append(await asyncio.to_thread(client.recv, 10_000))
+                return said, packets(client)
+
+    said, count = play(scene())
+    assert count == 20
+    assert all(one.startswith(b"HTTP/1.1 200 OK") and one.endswith(ends_in) for one in said)
+
+
+def test_the_head_of_an_answer_that_broke_off_is_sent():
+    async def scene() -> bytes:
+        async with running(breaking_off) as server:
+            client = server.connect()
+            client.sendall(GET)
+            return await answers(client)
+
+    said = play(scene())
+    assert said.startswith(b"HTTP/1.1 200 OK")
+    assert said.endswith(b"\r\n\r\n")
+
+
+def test_a_client_that_waits_for_it_is_told_to_send_its_body_before_the_answer():
+    async def scene() -> tuple[bytes, bytes]:
+        async with running(echo) as server:
+            client = server.connect()
+            client.sendall(post(b"body", b"Connection: close\r\nExpect: 100-continue\r\n")[:-4])
+            told = await asyncio.to_thread(client.recv, 10_000)
+            client.sendall(b"body")
+            return told, await answers(client)
+
+    told, said = play(scene())
+    assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert said.endswith(b"<body>")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,6 @@ class TimedProtocol(PacedProtocol):
         self._lingered_bytes = 0
         self._when_lost: Callable[[], None] | None = None
         self._answering: RequestResponseCycle | None = None
-        self._answers = _Answers(transport, self._close_after_answer)
         # `app` leaves it there, for all connections.
         state = getattr(self.config.app, "state", None)
         self._waiting: Waiting = getattr(state, "waiting", None) or Waiting()
@@ -132,7 +131,8 @@ class TimedProtocol(PacedProtocol):
         super().on_headers_complete()
         if self._owed:
             self._waiting.discard(self.transport)
-            self.cycle.transport = self._answers  # type: ignore[assignment]
+            answer = _Answer(self.cycle, self.transport, self._close_after_answer)
+            self.cycle.transport = answer  # type: ignore[assignment]
 
     def on_response_complete(self) -> None:
         """Close where this was the last answer, though nobody knew when it began."""
@@ -271,10 +271,36 @@ class TimedProtocol(PacedProtocol):
         return self._linger_timer is not None or super()._may_read()
 
 
-class _Answers:
-    """The transport as an answer sees it: to close it is the connection's own affair."""
+class _Answer:
+    """The transport as one answer sees it: its head is written with the first part of its body, as
+    one packet where they are small, and to close it is the connection's own affair.
+    """
 
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+    def __init__(
+        self, cycle: RequestResponseCycle, transport: asyncio.Transport, close: Callable[[], None]
+    ) -> None:
         self.is_closing = transport.is_closing
-        self.close = close
+        self._cycle = cycle
+        self._transport = transport
+        self._close = close
+        self._is_begun = cycle.scope["method"] == "HEAD"  # nothing would follow the head
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Write it, unless it is the head."""
+        if self._is_begun or not self._cycle.response_started:  # before it, 100 Continue
+            self._transport.write(data)
+        elif not self._head:
+            self._head = data
+        else:
+            self._write_head(data)
+
+    def close(self) -> None:
+        """End the answer, be it broken off."""
+        if self._head:
+            self._write_head(b"")
+        self._close()
+
+    def _write_head(self, data: bytes) -> None:
+        self._transport.write(self._head + data)
+        self._is_begun, self._head = True, b""
