@@ -40,6 +40,10 @@ NOT_FOR_THE_MLFLOW_SERVER = (
 )
 
 
+# What ncnn fetches its examples with, and a server never imports.
+NOT_FOR_NCNN = ("portalocker", "pywin32", "tqdm")
+
+
 @dataclass(frozen=True)
 class Lock:
     """One lock and what it is resolved from. Paths are relative to the repository's root."""
@@ -61,7 +65,13 @@ TESTED = ("--constraint", "requirements/dev.txt")
 LOCKS = (
     *(
         Lock(f"requirements/{extra}.txt", "pyproject.toml", extra)
-        for extra in ("operator", "server", "training", "dev", "docs")
+        for extra in ("operator", "training", "dev", "docs")
+    ),
+    Lock(
+        "requirements/server.txt",
+        "pyproject.toml",
+        "server-image",
+        options=tuple(word for name in NOT_FOR_NCNN for word in ("--no-emit-package", name)),
     ),
     *(
         Lock(f"requirements/{extra}.txt", "pyproject.toml", extra, TESTED)

@@ -36,8 +36,8 @@ _MOST_PIXELS = 2_500_000
 """In one drawn picture. The self-test has to be short."""
 _TIMED = 5
 _BFLOAT16 = "openvino-bf16"
-_PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", _BFLOAT16: "openvino"}
-_AUTOMATIC = ("torch", "onnxruntime", "openvino", _BFLOAT16)
+_PACKAGES = {name: name for name in ("ncnn", "onnxruntime", "openvino")} | {_BFLOAT16: "openvino"}
+_AUTOMATIC = ("torch", "ncnn", "onnxruntime", "openvino", _BFLOAT16)
 """What `auto` tries. To compile takes torch minutes, so that has to be asked for."""
 
 log = structlog.get_logger()
@@ -121,6 +121,11 @@ def _makers(
 ) -> dict[str, Callable[[], Engine]]:
     """Return how each engine is made. A package is imported when its engine is."""
 
+    def ncnn() -> Engine:
+        from model_server.ncnn_engine import NcnnEngine  # noqa: PLC0415
+
+        return NcnnEngine(network, spec, reference)
+
     def onnxruntime() -> Engine:
         from model_server.onnxruntime_engine import OnnxRuntimeEngine  # noqa: PLC0415
 
@@ -134,6 +139,7 @@ def _makers(
     return {
         "torch": lambda: reference,
         "torch-compiled": lambda: CompiledTorchEngine(network, spec, reference),
+        "ncnn": ncnn,
         "onnxruntime": onnxruntime,
         "openvino": openvino,
         _BFLOAT16: lambda: openvino(bfloat16=True),

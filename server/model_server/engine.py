@@ -1,8 +1,8 @@
 """What computes: the port between a prediction and whatever runs the network.
 
 An engine knows tensors and nothing else: no labels, no files, no web framework. `prediction`
-calls it from several threads at once. `torch_engine`, `onnxruntime_engine` and `openvino_engine`
-are those there are; `choosing` takes one.
+calls it from several threads at once. `torch_engine`, `ncnn_engine`, `onnxruntime_engine` and
+`openvino_engine` are those there are; `choosing` takes one.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ _IN_WORDS = {
 
 _Text = Annotated[str, Field(pattern=_TEXT)]
 _Host = Annotated[str, Field(pattern=_HOST)]
-_EngineName = Literal["auto", "torch", "torch-compiled", "onnxruntime", "openvino", "openvino-bf16"]
+_EngineName = Literal[
+    "auto", "torch", "torch-compiled", "ncnn", "onnxruntime", "openvino", "openvino-bf16"
+]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 

@@ -23,7 +23,7 @@ from dev.setup import torch_that_pip_finds
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cv-factory" / "bench"
 INSTALL_SECONDS = 1800
-COMPUTING = ("numpy", "onnxruntime", "openvino", "pillow", "safetensors", "simplejpeg")
+COMPUTING = ("ncnn", "numpy", "onnxruntime", "openvino", "pillow", "safetensors", "simplejpeg")
 """What decodes and computes: of the same version in every environment."""
 
 

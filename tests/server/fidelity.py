@@ -40,7 +40,7 @@ from tests.photographs import ARCHIVE, unpacked
 TRAINED_ON = 3500
 """Photographs of each class."""
 EPOCHS = 8
-ENGINES = ("torch", "onnxruntime", "openvino", "openvino-bf16")
+ENGINES = ("torch", "ncnn", "onnxruntime", "openvino", "openvino-bf16")
 DECODINGS = ("full", "reduced")
 SIZES = ((500, 375), (375, 500), (1024, 768), (299, 299), (640, 427), (150, 113))
 QUALITIES = (75, 85, 95)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model_server import choosing, made_pictures
+from model_server.architectures import SimpleCNN
 from model_server.artifact import Input
 from model_server.errors import EngineUnavailable
 from model_server.openvino_engine import has_bfloat16
@@ -37,6 +41,20 @@ class Strange(nn.Module):
         joined = branch + self.second(branch).sigmoid()
         features = torch.cat([joined.mean((2, 3)), joined.amax((2, 3))], 1)
         logits: Tensor = self.head(features)
+        return logits
+
+
+class With(nn.Module):
+    """One operation on a convolution's result, and an average and a linear layer behind it."""
+
+    def __init__(self, operation: Callable[[Tensor], Tensor], **convolution: Any) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, **convolution)
+        self.operation = operation
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.operation(self.first(pictures)).mean(dim=(2, 3)))
         return logits
 
 
@@ -93,10 +111,92 @@ def test_an_engine_made_of_any_module_answers_as_eager_torch_does(name: str, ste
     assert chosen.engine.name.startswith(name.removesuffix("-bf16"))
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", [*ENGINES, "ncnn"])
+@pytest.mark.parametrize(("depth", "height", "width"), [(0, 24, 32), (1, 32, 32), (2, 33, 47)])
+def test_every_engine_serves_the_architecture(name: str, depth: int, height: int, width: int):
+    spec = SPEC.model_copy(update={"height": height, "width": width})
+    network = trained_like(SimpleCNN([3, 8, 16, 24], 3, depth))
+    engine = choosing.choose(network, spec, engine=name, decoding="full").engine
+    pixels = made_pictures.pixels(spec, 4)
+    expected = TorchEngine(network, spec).classify(pixels)
+    rows = engine.classify(pixels)
+    assert rows.dtype == np.float32
+    assert np.abs(rows - expected).max() < (0.01 if name.endswith("bf16") else 1e-5)
+    assert np.ptp(expected, axis=0).max() > 1e-4
+    tensor = Preprocessor(spec).normalise(pixels)
+    assert np.abs(engine.predict(tensor) - expected).max() < 1e-6
+
+
+def trained_like(network: nn.Module) -> nn.Module:
+    """Weights and statistics as no fresh network has them: each changes its answers."""
+    random = torch.Generator().manual_seed(3)
+    for value in network.state_dict().values():
+        if value.dtype == torch.float32:
+            spread = torch.rand(value.shape, generator=random)
+            value.copy_(
+                0.5 + spread if value.ndim == 1 else 3 * (spread - 0.5) / value[0].numel() ** 0.5
+            )
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("network", "named"),
+    [
+        (Strange(), "GroupNorm"),
+        (With(nn.Sigmoid()), "Sigmoid"),
+        (With(nn.BatchNorm2d(6), groups=3), "Conv2d"),
+        (With(nn.ReLU(), padding="same"), "Conv2d"),
+        (With(nn.ReLU(), padding=1, padding_mode="reflect"), "Conv2d"),
+        (With(lambda x: functional.max_pool2d(x, 2, padding=1)), "max_pool2d"),
+        (With(lambda x: functional.max_pool2d(x, (2, 1))), "max_pool2d"),
+        (With(lambda x: x + 1), "add"),
+        (With(lambda x: x + x), "add"),
+        (With(lambda x: x * x), "mul"),
+        (With(lambda x: x.mean(dim=1, keepdim=True) + x), "mean"),
+        (With(lambda x: x if x.sum() > 0 else -x), "torch.fx cannot follow"),
+    ],
+)
+def test_a_network_that_is_not_written_for_ncnn_is_refused_by_the_operations_name(
+    network: nn.Module, named: str
+):
+    with pytest.raises(EngineUnavailable, match=f"The engine ncnn cannot be used: {named}"):
+        choosing.choose(network.eval(), SPEC, engine="ncnn", decoding="full")
+
+
+def test_a_network_that_ncnn_does_not_serve_is_served_by_another_engine(steady: nn.Module):
+    assert not choosing.choose(steady, SPEC, decoding="full").engine.name.startswith("ncnn")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        nn.ReLU(),
+        nn.BatchNorm2d(6),
+        functional.relu,
+        lambda x: functional.max_pool2d(x, 3),
+        lambda x: functional.relu(x) + x,
+        lambda x: functional.relu(functional.max_pool2d(x, 2)) + functional.max_pool2d(x, 2),
+    ],
+)
+@pytest.mark.parametrize(
+    "convolution",
+    [{}, {"bias": False}, {"stride": (2, 1), "padding": (0, 2)}, {"dilation": (1, 2)}],
+    ids=str,
+)
+def test_ncnn_computes_what_torch_does(
+    operation: Callable[[Tensor], Tensor], convolution: dict[str, Any]
+):
+    network = trained_like(With(operation, **convolution))
+    engine = choosing.choose(network, SPEC, engine="ncnn", decoding="full").engine
+    pixels = made_pictures.pixels(SPEC, 3)
+    expected = TorchEngine(network, SPEC).classify(pixels)
+    assert np.abs(engine.classify(pixels) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["ncnn", "onnxruntime", "openvino"])
 def test_an_engine_computes_in_the_thread_that_calls_it(name: str):
     """Handed over to threads of its own, a prediction waits for two more turns of the kernel's."""
-    network = nn.Sequential(nn.Conv2d(3, 256, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    network = SimpleCNN([3, 64, 256], 2).eval()
     engine = choosing.choose(network, SPEC, engine=name, decoding="full").engine
     pixels = made_pictures.pixels(SPEC, 20)
     engine.classify(pixels)
