@@ -4,9 +4,11 @@ Linux shares a CPU between those who want it in turns of a slice, 1.4 ms and mor
 until the next tick of its clock. Where servers stand side by side, such as a shadow and the
 revision that it is compared with, every request would wait for turns of another one's. From Linux
 6.12 on a thread may ask for a slice of its own: its share of the CPU stays the same, in shorter
-turns. A thread whose work nobody waits for may ask to run only where nobody else wants to: a CPU
-that runs such a thread counts as free for everybody else. Sources: the kernel's sched-eevdf.rst,
-sched_setattr(2) and sched(7), "SCHED_IDLE". `main` and `workers` call these.
+turns. One that wakes up runs at once in place of one with a longer slice: so the event loop, which
+has the shortest, takes a request or a probe in the middle of a prediction. A thread whose work
+nobody waits for may ask to run only where nobody else wants to: a CPU that runs such a thread
+counts as free for everybody else. Sources: the kernel's sched-eevdf.rst, sched_setattr(2) and
+sched(7), "SCHED_IDLE". `main` and `workers` call these.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ import sys
 NANOSECONDS = 100_000
 """The shortest slice that the kernel takes."""
 SWITCH_SECONDS = 0.001
+_INFERENCE_NANOSECONDS = 3 * NANOSECONDS
+"""Any that is longer than the event loop's; the shorter, the better for the servers beside it."""
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 """The system call's number, which the C library has no function for."""
 _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 """size, policy, flags, nice, priority, runtime, deadline, period"""
 
 
-def shorten_slice() -> bool:
+def shorten_slice(nanoseconds: int = NANOSECONDS) -> bool:
     """Ask for the slice for this thread and all that it will start.
 
     Returns whether the kernel took it; one before 6.12 takes it and does nothing with it. Nothing
@@ -36,8 +40,16 @@ def shorten_slice() -> bool:
     if sys.platform != "linux" or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
         return False
     nice = os.getpriority(os.PRIO_PROCESS, 0)
-    attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, NANOSECONDS, 0, 0)
+    attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, nanoseconds, 0, 0)
     return bool(ctypes.CDLL(None).syscall(number, 0, attributes, 0) == 0)
+
+
+def yield_to_event_loop() -> bool:
+    """Have this thread, which computes, step aside when the event loop has something to do.
+
+    Returns what `shorten_slice` does.
+    """
+    return shorten_slice(_INFERENCE_NANOSECONDS)
 
 
 def shorten_turns() -> None:

@@ -43,7 +43,7 @@ class Workers:
 
     def __init__(self, *, queue_size: int, threads: int | None = None) -> None:
         self.threads = threads or max(1, math.floor(available_cpus()))
-        self._clients = _Lane(self.threads, queue_size, "inference")
+        self._clients = _Lane(self.threads, queue_size, "inference", scheduling.yield_to_event_loop)
         self._copies = _Lane(1, queue_size, "copies", scheduling.yield_to_all)
 
     @property

@@ -98,6 +98,7 @@ def train(data: Path, out: Path) -> None:
         *(sys.executable, "-m", "model_training", "train", "--data", data, "--out", out),
         *("--size", "128", "--channels", "3,32,64,128,256", "--epochs", EPOCHS),
         *("--recipe", "drawings"),  # that for small photographs takes dozens of epochs
+        *("--learning-rate", "0.003"),  # lower than for drawings: 65% after two epochs, not 53%
     )
     uri = f"sqlite:///{out.parent}/mlflow.db"
     subprocess.run(

@@ -4,6 +4,8 @@ import functools
 import os
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,25 @@ def test_threads_that_are_started_later_have_the_slice_and_niceness_stays():
     kernel = tuple(int(part) for part in os.uname().release.split(".")[:2])
     if slices and kernel >= (6, 12):
         assert slices == [str(scheduling.NANOSECONDS)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
+async def test_a_prediction_has_a_longer_slice_than_the_event_loop_which_interrupts_it():
+    workers = Workers(queue_size=0, threads=1)
+    try:
+        shown = await workers.run(own_slice)
+    finally:
+        workers.close()
+    if shown is None:
+        pytest.skip("the kernel does not show slices")
+    assert scheduling.NANOSECONDS < shown <= 10 * scheduling.NANOSECONDS
+
+
+def own_slice() -> int | None:
+    """Nanoseconds, of the thread that calls; None where the kernel does not show it."""
+    path = Path(f"/proc/self/task/{threading.get_native_id()}/sched")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((int(line.split()[-1]) for line in lines if line.startswith("se.slice")), None)
 
 
 def test_another_policy_is_left_as_it_is():
